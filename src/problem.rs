@@ -1,0 +1,207 @@
+//! What is wrong with a file or a machine before anybody knocks: place, code, reason, remedy.
+
+use std::fmt;
+
+use crate::place::Place;
+
+macro_rules! faults {
+    ($($variant:ident, $code:literal, $sentence:literal;)+) => {
+        /// Why a start is refused, or what is worth a warning. The list is closed; each code is a contract.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault {
+            $(#[doc = concat!("`", $code, "`: ", $sentence)] $variant,)+
+        }
+
+        impl Fault {
+            /// Every fault there is.
+            pub const ALL: &'static [Fault] = &[$(Fault::$variant,)+];
+
+            /// The stable code, `room.fault`.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Fault::$variant => $code,)+ }
+            }
+
+            /// What it means in general, in one sentence.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self { $(Fault::$variant => $sentence,)+ }
+            }
+        }
+    };
+}
+
+faults! {
+    ConfigUnreadable, "config.unreadable", "A file of the configuration cannot be read.";
+    ConfigSyntax, "config.syntax", "The file is not TOML.";
+    ConfigUnknownKey, "config.unknown-key", "The key means nothing here.";
+    ConfigMissingKey, "config.missing-key", "A key that has no default is not written.";
+    ConfigWrongType, "config.wrong-type", "The value has another type than the key takes.";
+    ConfigBadValue, "config.bad-value", "The value is outside what the key takes.";
+    BindBadScope, "bind.bad-scope", "The scope is no known word, interface, address or network.";
+    BindBadPorts, "bind.bad-ports", "A port range cannot be read, or is empty.";
+    BindBadListen, "bind.bad-listen", "A listener is no address with a port.";
+    BindDuplicate, "bind.duplicate", "Two listeners name the same socket.";
+    BindOutsideScope, "bind.outside-scope", "A listener is outside the scope of [bind].";
+    BindPortNotAllowed, "bind.port-not-allowed", "A listener's port is outside ports of [bind].";
+    BindUnknownInterface, "bind.unknown-interface", "No interface of this host has that name, or it has no address.";
+    BindInUse, "bind.in-use", "Another process holds the address and port.";
+    BindNoSuchAddress, "bind.no-such-address", "The address is not one of this host.";
+    BindNotPermitted, "bind.not-permitted", "The system does not let this user open the port.";
+    BindMoved, "bind.moved", "After bind, the socket was not where the policy allowed it.";
+    BindFailed, "bind.failed", "The system could not open the socket.";
+    BindOpenToAll, "bind.open-to-all", "The scope is all: every network of this host may reach the listeners.";
+    AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of [accept].";
+    AddressBadNetwork, "address.bad-network", "The text is no address and no network.";
+    AddressHostBits, "address.host-bits", "The text names a host, not a network.";
+    AddressLeadingZero, "address.leading-zero", "A part of the address begins with a zero, which some programs read as octal.";
+    AddressMapped, "address.mapped", "An IPv4-mapped network would never match: visitors are judged by their IPv4 address.";
+    AddressDuplicate, "address.duplicate", "The same network is listed twice.";
+    AddressListUnreadable, "address.list-unreadable", "A list file cannot be read.";
+    AddressNobody, "address.nobody", "The list allows no address, so nobody gets in.";
+    AddressOneFamily, "address.one-family", "The list covers one address family, the listeners both.";
+    HandshakeUnreadable, "handshake.unreadable", "A certificate, key or revocation file cannot be read.";
+    HandshakeKeyExposed, "handshake.key-exposed", "The private key can be read by others than its owner.";
+    HandshakeKeyMismatch, "handshake.key-mismatch", "The private key does not belong to the certificate.";
+    HandshakeBadCertificate, "handshake.bad-server-certificate", "The server's certificate cannot be used.";
+    HandshakeCertificateExpires, "handshake.certificate-expires", "The server's certificate is expired, not valid yet, or close to its last day.";
+    HandshakeBadAnchor, "handshake.bad-anchor", "A certificate in clients is not fit to be an authority.";
+    HandshakeBadCrl, "handshake.bad-crl", "A revocation list is not signed by an authority in clients, or cannot be used.";
+    HandshakeStaleCrl, "handshake.stale-crl", "A revocation list is past its next update, or close to it.";
+    HandshakeNoRevocation, "handshake.no-revocation", "No revocation list is configured: a lost key opens the door until its certificate expires.";
+    HandshakeAuthorityKey, "handshake.authority-key", "The service could read the private key of the authority.";
+    HandshakeOldVersion, "handshake.old-version", "TLS 1.2 is allowed.";
+    IdentityBadName, "identity.bad-rule-name", "A name in permit cannot match anything.";
+    IdentityDuplicate, "identity.duplicate", "The same name is permitted twice in one rule.";
+    IdentityNobody, "identity.nobody", "The service permits no name, so nobody gets in.";
+    IdentityCommonName, "identity.common-name", "A rule trusts a common name, to which name constraints do not apply.";
+    FrameBounds, "frame.bounds", "The bounds of a frame contradict each other or its kind.";
+    ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
+    ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
+    ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Whether a problem refuses the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The start is refused.
+    Error,
+    /// The start goes on; the operator should know.
+    Warning,
+}
+
+/// One problem: where, which fault, what was seen, and what to do.
+///
+/// Shown as two lines, the first `FILE:LINE:COLUMN CODE message`, the second the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    severity: Severity,
+    fault: Fault,
+    place: Option<Place>,
+    message: String,
+    remedy: String,
+}
+
+impl Problem {
+    /// A problem that refuses the start. `message` and `remedy` are a clause each, without a full stop.
+    #[must_use]
+    pub fn error(fault: Fault, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (message, remedy) = (message.into(), remedy.into());
+        Self { severity: Severity::Error, fault, place: None, message, remedy }
+    }
+
+    /// A problem that is only worth knowing.
+    #[must_use]
+    pub fn warning(fault: Fault, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(fault, message, remedy) }
+    }
+
+    /// The same problem, at `place` unless it already has one of its own.
+    #[must_use]
+    pub fn at(mut self, place: &Place) -> Self {
+        self.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    /// Whether it refuses the start.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// Which fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// Where it is written.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// What was seen.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place} ")?;
+        }
+        let warning = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
+        write!(f, "{} {warning}{}\n    {}", self.fault, self.message, self.remedy)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Refusal;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_fault_has_a_code_of_its_own_that_is_no_refusal() {
+        let codes: BTreeSet<_> = Fault::ALL.iter().map(|fault| fault.code()).collect();
+        assert_eq!(codes.len(), Fault::ALL.len());
+        for code in codes {
+            assert_eq!(Refusal::from_code(code), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_problem_names_place_code_reason_and_remedy() {
+        let place = Place::new("doorward.toml".into(), 14, 11);
+        let problem = Problem::error(
+            Fault::AddressHostBits,
+            "10.1.2.3/8 names a host, not a network",
+            "write 10.0.0.0/8, or 10.1.2.3/32 for this one host",
+        );
+        assert_eq!(
+            problem.at(&place).to_string(),
+            "doorward.toml:14:11 address.host-bits 10.1.2.3/8 names a host, not a network\n    \
+             write 10.0.0.0/8, or 10.1.2.3/32 for this one host"
+        );
+    }
+}
