@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_a_peer_says_is_cut() {
-        let shown = PeerText::new(&[b'a'; 30_000]).to_string();
+        let shown = PeerText::new(&vec![b'a'; 30_000]).to_string();
         assert_eq!(shown.chars().count(), PeerText::LONGEST + 1);
         assert!(shown.ends_with('…'));
     }
