@@ -56,3 +56,20 @@ impl fmt::Display for Place {
         Ok(())
     }
 }
+
+/// A value an operator wrote, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written<T> {
+    /// What was meant.
+    pub value: T,
+    /// Where it is written.
+    pub place: Place,
+}
+
+impl<T> Written<T> {
+    /// `value`, as written at `place`.
+    #[must_use]
+    pub fn new(value: T, place: Place) -> Self {
+        Self { value, place }
+    }
+}
