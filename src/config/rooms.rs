@@ -1,0 +1,232 @@
+//! The tables that stand once: `[bind]`, `[accept]`, `[handshake]`, `[server]` and `[audit]`.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::LogFormat;
+use super::document::quoted;
+use super::entry::{Bounds, Entry};
+use super::section::Section;
+use super::words::nearest;
+use crate::accept::Budgets;
+use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
+use crate::handshake::{HandshakeSettings, Hints, Versions};
+use crate::place::Written;
+use crate::problem::{Fault, Problem};
+
+/// `[bind]`: which sockets may exist.
+pub(super) fn bind(mut section: Section<'_>) -> Option<BindPolicy> {
+    let scope = match section.entry("scope") {
+        Some(entry) => scope(&entry),
+        None => Some(Written::new(Scope::Localhost, section.place().clone())),
+    };
+    let ports = match section.entry("ports") {
+        Some(entry) => ports(&entry),
+        None => unprivileged(&section),
+    };
+    section.finish();
+    Some(BindPolicy::new(scope?, ports?))
+}
+
+fn scope(entry: &Entry<'_>) -> Option<Written<Scope>> {
+    let scope = if entry.is_list() { Scope::Only(scope_rules(entry)?) } else { scope_word(entry)? };
+    if matches!(scope, Scope::All) {
+        entry.warn(
+            Fault::BindOpenToAll,
+            "scope is \"all\", so every network this host is on can reach the listeners",
+            "if that is not meant, list the interfaces or networks, such as [\"eth0\", \"10.20.0.0/16\"]",
+        );
+    }
+    Some(Written::new(scope, entry.place().clone()))
+}
+
+fn scope_word(entry: &Entry<'_>) -> Option<Scope> {
+    let text = entry.string()?;
+    match text.value {
+        "localhost" => return Some(Scope::Localhost),
+        "all" => return Some(Scope::All),
+        _ => {}
+    }
+    let remedy = match nearest(text.value, ["localhost", "all"].into_iter()) {
+        Some(near) => format!("did you mean {}?", quoted(near)),
+        None => format!(
+            "write \"localhost\" or \"all\", or an interface, address or network in a list: [{}]",
+            quoted(text.value)
+        ),
+    };
+    entry.blame(
+        Fault::BindBadScope,
+        format!("{entry} is {}, which is no scope", quoted(text.value)),
+        remedy,
+    );
+    None
+}
+
+fn scope_rules(entry: &Entry<'_>) -> Option<Vec<Written<ScopeRule>>> {
+    if entry.items().is_empty() {
+        entry.blame(
+            Fault::BindBadScope,
+            format!("{entry} is empty, so no socket may be opened"),
+            "list an interface, address or network, or write \"localhost\"",
+        );
+        return None;
+    }
+    entry.each(|item| {
+        let text = item.string()?;
+        let rule = item.document().keep(ScopeRule::parse(text.value), &text.place)?;
+        Some(Written::new(rule, text.place))
+    })
+}
+
+fn ports(entry: &Entry<'_>) -> Option<Vec<Written<PortRange>>> {
+    if entry.items().is_empty() {
+        entry.blame(
+            Fault::BindBadPorts,
+            format!("{entry} is empty, so no socket may be opened"),
+            "list ports or ranges, such as [\"8443\", \"9000-9100\"]",
+        );
+        return None;
+    }
+    entry.each(|item| {
+        let text = if let DeValue::Integer(_) = item.value() {
+            item.number(&PORT)?.to_string()
+        } else {
+            item.string()?.value.to_owned()
+        };
+        let range = item.document().keep(PortRange::parse(&text), item.place())?;
+        Some(Written::new(range, item.place().clone()))
+    })
+}
+
+fn unprivileged(section: &Section<'_>) -> Option<Vec<Written<PortRange>>> {
+    let range = section.document().keep(PortRange::parse(UNPRIVILEGED), section.place())?;
+    Some(vec![Written::new(range, section.place().clone())])
+}
+
+/// `[accept]`: how many may be in the hallway.
+pub(super) fn accept(mut section: Section<'_>) -> Option<Budgets> {
+    let strangers = section.or("strangers", 512, |entry| entry.number(&BUDGET));
+    let written = section.entry("per_source");
+    let per_source = section.or("per_source", 16, |entry| entry.number(&BUDGET));
+    let members = section.or("members", 4096, |entry| entry.number(&BUDGET));
+    section.finish();
+    if let (Some(strangers), Some(per_source)) = (strangers, per_source)
+        && per_source > strangers
+    {
+        let problem = Problem::error(
+            Fault::ConfigBadValue,
+            format!(
+                "per_source in [accept] is {per_source}, more than the {strangers} of strangers"
+            ),
+            "choose it well below strangers, so that one network cannot take every seat",
+        );
+        let place = written.as_ref().map_or(section.place(), Entry::place);
+        section.document().report(problem.at(place));
+        return None;
+    }
+    Some(Budgets {
+        strangers: NonZeroUsize::new(strangers?)?,
+        per_source: NonZeroUsize::new(per_source?)?,
+        members: NonZeroUsize::new(members?)?,
+    })
+}
+
+/// `[handshake]`: who the server is, and who may vouch for a client.
+pub(super) fn handshake(mut section: Section<'_>) -> Option<HandshakeSettings> {
+    if !section.is_written() {
+        section.blame(
+            Fault::ConfigMissingKey,
+            "the file has no table [handshake], and certificates have no default",
+            "add [handshake] with certificate, key and clients, each the path of a PEM file",
+        );
+        return None;
+    }
+    let mut path = |key, example| section.required(key, example)?.path();
+    let certificate = path("certificate", "\"certs/server/localhost/chain.pem\"");
+    let key = path("key", "\"certs/server/localhost/key.pem\"");
+    let clients = path("clients", "\"certs/trust.pem\"");
+    let crl = section.or("crl", Vec::new(), |entry| entry.each(Entry::path));
+    let versions = section.or("versions", Versions::Tls13Only, versions);
+    let deadline =
+        section.or("deadline", Duration::from_secs(5), |entry| entry.duration(&DEADLINE));
+    let hints = section.or("hints", Hints::Hidden, |entry| {
+        Some(if entry.flag()? { Hints::Published } else { Hints::Hidden })
+    });
+    section.finish();
+    if crl.as_ref().is_some_and(Vec::is_empty) {
+        section.warn(
+            Fault::HandshakeNoRevocation,
+            "[handshake] has no crl, so a lost key opens the door until its certificate expires",
+            "add crl with the revocation list of each authority in clients",
+        );
+    }
+    Some(HandshakeSettings {
+        certificate: certificate?,
+        key: key?,
+        clients: clients?,
+        crl: crl?,
+        versions: versions?,
+        deadline: deadline?,
+        hints: hints?,
+    })
+}
+
+fn versions(entry: &Entry<'_>) -> Option<Versions> {
+    let versions = entry
+        .each(|item| item.choice(&[("1.3", Versions::Tls13Only), ("1.2", Versions::Tls12And13)]))?;
+    if !versions.contains(&Versions::Tls13Only) {
+        entry.blame(
+            Fault::ConfigBadValue,
+            format!("{entry} leaves TLS 1.3 out"),
+            "write [\"1.3\"], or [\"1.2\", \"1.3\"] where an old client needs it",
+        );
+        return None;
+    }
+    if !versions.contains(&Versions::Tls12And13) {
+        return Some(Versions::Tls13Only);
+    }
+    entry.warn(
+        Fault::HandshakeOldVersion,
+        "TLS 1.2 is allowed, which shows the client's certificate to whoever listens",
+        "write versions = [\"1.3\"] as soon as no client needs TLS 1.2",
+    );
+    Some(Versions::Tls12And13)
+}
+
+/// `[server]`: how long sessions may go on once the server is told to stop.
+pub(super) fn server(mut section: Section<'_>) -> Option<Duration> {
+    let drain = section.or("drain", Duration::from_secs(10), |entry| entry.duration(&DRAIN));
+    section.finish();
+    drain
+}
+
+/// `[audit]`: how the log is written.
+pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
+    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = section.or("format", LogFormat::Text, |entry| entry.choice(&words));
+    section.finish();
+    format
+}
+
+/// The ports that need no privilege (RFC 6335 calls the rest system ports).
+const UNPRIVILEGED: &str = "1024-65535";
+
+const PORT: Bounds<u16> = Bounds { range: 1..=u16::MAX, why: "which is no port" };
+
+/// A million connections hold a million descriptors, more than one host is set up for.
+const BUDGET: Bounds<usize> =
+    Bounds { range: 1..=1_000_000, why: "which is no number of connections this can hold" };
+
+/// Less is shorter than a handshake over a mobile link; more lets a stalled stranger keep its seat.
+const DEADLINE: Bounds<Duration> = Bounds {
+    range: Duration::from_millis(100)..=Duration::from_secs(300),
+    why: "which cuts honest clients off or lets idle strangers keep their seats",
+};
+
+/// Nobody waits longer than an hour for a server to stop.
+const DRAIN: Bounds<Duration> = Bounds {
+    range: Duration::ZERO..=Duration::from_secs(3600),
+    why: "which is longer than a stop should take",
+};

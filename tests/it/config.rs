@@ -1,0 +1,238 @@
+//! The configuration: a corpus of files, the annotated reference, and text that means harm.
+//!
+//! `tests/config/invalid/NAME.toml` must be refused with exactly the problems in `NAME.problems`;
+//! `tests/config/valid/NAME.toml` must be read with exactly the warnings in `NAME.warnings`, or
+//! none where there is no such file. `DOORWARD_BLESS=1 cargo test --test it config` writes both
+//! kinds anew from what the program says now: read the difference before you commit it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use doorward::config::Config;
+use doorward::problem::{Fault, Problem, Severity};
+use proptest::prelude::*;
+
+#[test]
+fn every_invalid_configuration_is_refused_with_its_problems() {
+    let files = corpus("tests/config/invalid");
+    for file in &files {
+        let problems = Config::read(file).map(|_| ()).expect_err(&file.display().to_string());
+        assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
+        expect(&file.with_extension("problems"), &shown(&problems));
+    }
+    assert_eq!(files.len(), 101, "files in the corpus");
+}
+
+#[test]
+fn every_valid_configuration_is_read_with_its_warnings() {
+    let files = corpus("tests/config/valid");
+    for file in &files {
+        let warnings = match Config::read(file) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => panic!("{file:?}\n{}", shown(&problems)),
+        };
+        assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
+        expect(&file.with_extension("warnings"), &shown(&warnings));
+    }
+    assert_eq!(files.len(), 20, "files in the corpus");
+}
+
+#[test]
+fn the_corpus_shows_every_fault_of_a_configuration() {
+    let mut seen = String::new();
+    for kind in ["tests/config/invalid", "tests/config/valid"] {
+        for file in corpus(kind) {
+            let (Ok((_, problems)) | Err(problems)) = Config::read(&file);
+            seen.push_str(&shown(&problems));
+        }
+    }
+    for fault in FAULTS {
+        assert!(seen.contains(&format!(" {fault} ")), "no file shows {fault}");
+    }
+}
+
+#[test]
+fn the_reference_is_read_without_a_warning() {
+    let (config, warnings) = Config::read(Path::new(REFERENCE)).map_err(|all| shown(&all)).unwrap();
+    assert_eq!(shown(&warnings), "");
+    assert_eq!(config.services.len(), 1);
+    assert_eq!(&*config.services[0].name, "echo");
+}
+
+#[test]
+fn the_reference_writes_the_defaults_and_nothing_else() {
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let reference = Config::parse(&text, "x").unwrap().0;
+    let bare = Config::parse(BARE, "x").unwrap().0;
+    assert_eq!(defaults(&reference), defaults(&bare));
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let mut named = 0;
+    for (table, header) in TABLES {
+        for key in known_keys(table) {
+            let in_table = text.split(header).nth(1).unwrap_or_else(|| panic!("no {header}"));
+            let written = in_table.lines().any(|line| {
+                let line = line.trim_start_matches(['#', ' ']);
+                line.starts_with(&format!("{key} ")) || line.contains(&format!(".{key}]"))
+            });
+            let written = written || text.contains(&format!("[{key}]"));
+            assert!(written, "{header} does not mention {key}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 46, "keys of all tables");
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_one_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("doorward.toml");
+    for (case, seen) in [("a directory", "no regular file"), ("nothing", "cannot be read")] {
+        let path = if case == "nothing" { path.as_path() } else { directory.path() };
+        assert_unreadable(path, seen);
+    }
+    fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert_unreadable(&path, "longer than 1MiB");
+    fs::write(&path, b"# one\n# \xff\n").unwrap();
+    assert_unreadable(&path, "not UTF-8: see line 2");
+}
+
+proptest! {
+    #[test]
+    fn no_text_stops_the_reader(text in "\\PC*") {
+        let _ = Config::parse(&text, "x.toml");
+    }
+
+    #[test]
+    fn a_reference_with_a_wound_is_refused_or_whole(
+        start in 0_usize..6000,
+        length in 0_usize..40,
+        graft in "[\\[\\]{}=\",.a-z0-9 \n#:/-]{0,12}",
+    ) {
+        let mut text: Vec<char> = fs::read_to_string(REFERENCE).unwrap().chars().collect();
+        let start = start.min(text.len());
+        let end = start.saturating_add(length).min(text.len());
+        text.splice(start..end, graft.chars());
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = Config::parse(&text, "x.toml") {
+            prop_assert!(problems.iter().any(|one| one.severity() == Severity::Error));
+            prop_assert!(problems.iter().all(|one| one.place().is_some()));
+            prop_assert!(problems.is_sorted_by_key(Problem::place));
+        }
+    }
+}
+
+fn defaults(config: &Config) -> String {
+    let Config { accept, handshake, services, drain, log, .. } = config;
+    let frame = &services[0].frame;
+    let (versions, deadline, hints) = (handshake.versions, handshake.deadline, handshake.hints);
+    format!("{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?}")
+}
+
+fn assert_unreadable(path: &Path, seen: &str) {
+    let problems = Config::read(path).map(|_| ()).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].fault(), Fault::ConfigUnreadable);
+    assert!(problems[0].message().contains(seen), "{}", problems[0]);
+}
+
+/// The keys a table says it knows when it is asked for one that it cannot know.
+fn known_keys(table: &str) -> Vec<String> {
+    let text = format!("{table}\nxxxxxxxxxxxxxxxxxxxxxxx = 1\n");
+    let problems = Config::parse(&text, "x.toml").map(|_| ()).unwrap_err();
+    let unknown = problems.iter().find(|one| one.fault() == Fault::ConfigUnknownKey).unwrap();
+    let (_, keys) = unknown.remedy().rsplit_once(" knows ").unwrap();
+    keys.split([',', ' ']).filter(|word| !word.is_empty() && *word != "and").map(str::to_owned).collect()
+}
+
+fn corpus(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    files.sort();
+    files
+}
+
+fn shown(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |mut text, problem| {
+        writeln!(text, "{problem}").unwrap();
+        text
+    })
+}
+
+fn expect(path: &Path, shown: &str) {
+    if std::env::var_os("DOORWARD_BLESS").is_some() {
+        match shown {
+            "" => drop(fs::remove_file(path)),
+            text => fs::write(path, text).unwrap(),
+        }
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(shown, expected, "{}", path.display());
+}
+
+const REFERENCE: &str = "config/doorward.toml";
+
+/// What must be written; the rest is default.
+const BARE: &str = r#"
+[handshake]
+certificate = "chain.pem"
+key = "key.pem"
+clients = "trust.pem"
+
+[[service]]
+name = "echo"
+listen = "127.0.0.1:8443"
+kind = "echo"
+"#;
+
+/// Each table as it is opened, and as the reference opens it.
+const TABLES: [(&str, &str); 10] = [
+    ("", ""),
+    ("[bind]", "\n[bind]"),
+    ("[address]", "\n[address]"),
+    ("[handshake]", "\n[handshake]"),
+    ("[accept]", "\n[accept]"),
+    ("[server]", "\n[server]"),
+    ("[audit]", "\n[audit]"),
+    ("[[service]]", "\n[[service]]"),
+    ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
+    ("[[service]]\n[service.frame]", "[service.frame]"),
+];
+
+/// Every fault that reading a configuration can find.
+const FAULTS: [Fault; 29] = [
+    Fault::ConfigUnreadable,
+    Fault::ConfigSyntax,
+    Fault::ConfigUnknownKey,
+    Fault::ConfigMissingKey,
+    Fault::ConfigWrongType,
+    Fault::ConfigBadValue,
+    Fault::BindBadScope,
+    Fault::BindBadPorts,
+    Fault::BindBadListen,
+    Fault::BindDuplicate,
+    Fault::BindOpenToAll,
+    Fault::AddressBadNetwork,
+    Fault::AddressHostBits,
+    Fault::AddressLeadingZero,
+    Fault::AddressMapped,
+    Fault::AddressDuplicate,
+    Fault::AddressListUnreadable,
+    Fault::AddressNobody,
+    Fault::AddressOneFamily,
+    Fault::HandshakeNoRevocation,
+    Fault::HandshakeOldVersion,
+    Fault::IdentityBadName,
+    Fault::IdentityDuplicate,
+    Fault::IdentityNobody,
+    Fault::IdentityCommonName,
+    Fault::FrameBounds,
+    Fault::ServiceBadName,
+    Fault::ServiceBadUpstream,
+    Fault::ServiceNone,
+];
