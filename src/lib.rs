@@ -6,6 +6,7 @@ pub mod refusal;
 pub mod problem;
 pub mod network;
 pub mod pki;
+pub mod bind;
 pub mod backoff;
 pub mod accept;
 pub mod address;

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn source(last: u32) -> Source {
-        PeerAddr::new((std::net::Ipv4Addr::from_bits(0x0A00_0000 + last), 1).into()).source()
+        PeerAddr::new((std::net::Ipv4Addr::from_bits(0x0A00_0000 | last), 1).into()).source()
     }
 
     #[test]

@@ -186,7 +186,7 @@ mod tests {
             }
             buffer.extend_from_slice(now);
             rest = later;
-            assert!(buffer.len() <= policy.max() + 4);
+            assert!(buffer.len() <= policy.max().saturating_add(4));
         }
     }
 
