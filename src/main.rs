@@ -1,2 +1,1 @@
-//! The doorward command.
 fn main() {}

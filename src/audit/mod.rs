@@ -1,0 +1,214 @@
+//! The record: one event for every verdict, both ways, with its code.
+
+mod burst;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::broadcast;
+
+use crate::handshake::Presented;
+use crate::identity::Caller;
+use crate::peer::{PeerAddr, Source};
+use crate::refusal::{Refusal, Refused};
+use crate::service::Counted;
+
+use burst::Burst;
+
+/// One visit: from the knock to the last byte.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Its number, from 1, since the server started.
+    pub number: u64,
+    /// The service whose listener it came to.
+    pub service: Arc<str>,
+    /// The listener's address.
+    pub listener: SocketAddr,
+    /// Where the visitor comes from.
+    pub peer: PeerAddr,
+}
+
+/// What is recorded. Whatever a peer chose is escaped and bounded in it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A visitor passed every gate.
+    Permitted(Visit, Caller),
+    /// A visitor was turned away, with the certificate it showed where there was one.
+    Refused(Visit, Refused, Option<Presented>),
+    /// A session ended by itself.
+    Left(Visit, Caller, Counted),
+    /// A session was ended by a refusal.
+    Cut(Visit, Caller, Counted, Refused),
+    /// So many more equal refusals came from a network than were recorded one by one.
+    More(Refusal, Source, u64),
+}
+
+/// Records events through `tracing` and hands them to whoever listens.
+///
+/// A burst of equal refusals from one network is recorded one by one at first, then counted and told in
+/// one [`Event::More`]: nothing is lost silently, and no stranger fills a disk.
+#[derive(Debug)]
+pub struct Audit {
+    visits: AtomicU64,
+    burst: Mutex<Burst>,
+    listeners: broadcast::Sender<Event>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let (listeners, _) = broadcast::channel(REMEMBERED);
+        Self { visits: AtomicU64::new(0), burst: Mutex::default(), listeners }
+    }
+}
+
+impl Audit {
+    /// A new visit.
+    #[must_use]
+    pub fn visit(&self, service: &Arc<str>, listener: SocketAddr, peer: PeerAddr) -> Visit {
+        let number = self.visits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Visit { number, service: Arc::clone(service), listener, peer }
+    }
+
+    /// Every event from now on. A listener that falls behind misses events, and is told how many.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.listeners.subscribe()
+    }
+
+    /// Records an event.
+    pub fn record(&self, event: Event, now: Instant) {
+        let alone = match &event {
+            Event::Refused(visit, refused, _) => {
+                self.burst().count(refused.refusal(), visit.peer.source(), now)
+            }
+            Event::Permitted(..) | Event::Left(..) | Event::Cut(..) | Event::More(..) => true,
+        };
+        if alone {
+            write(&event);
+        }
+        // Nobody may be listening.
+        drop(self.listeners.send(event));
+    }
+
+    /// Tells what was counted and not recorded one by one; to be called about once a second.
+    pub fn summarise(&self, now: Instant) {
+        let due = self.burst().due(now);
+        self.tell(due);
+    }
+
+    /// Tells all that is still untold, at the end.
+    pub fn close(&self) {
+        let rest = self.burst().all();
+        self.tell(rest);
+    }
+
+    fn tell(&self, counted: Vec<(Refusal, Source, u64)>) {
+        for (refusal, source, count) in counted {
+            let event = Event::More(refusal, source, count);
+            write(&event);
+            drop(self.listeners.send(event));
+        }
+    }
+
+    fn burst(&self) -> std::sync::MutexGuard<'_, Burst> {
+        self.burst.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(event: &Event) {
+    match event {
+        Event::Permitted(visit, caller) => permitted(visit, caller),
+        Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_ref()),
+        Event::Left(visit, caller, counted) => left(visit, caller, counted),
+        Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
+        Event::More(refusal, source, count) => {
+            tracing::warn!(
+                target: TARGET, code = refusal.code(), from = %source, count, "refused more of the same"
+            );
+        }
+    }
+}
+
+fn permitted(visit: &Visit, caller: &Caller) {
+    tracing::info!(
+        target: TARGET,
+        visit = visit.number,
+        service = &*visit.service,
+        from = %visit.peer,
+        to = %visit.listener,
+        name = %caller.name(),
+        rule = %caller.rule(),
+        serial = %caller.presented().serial(),
+        "permitted",
+    );
+}
+
+fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
+    tracing::warn!(
+        target: TARGET,
+        code = refused.code(),
+        visit = visit.number,
+        service = &*visit.service,
+        from = %visit.peer,
+        to = %visit.listener,
+        detail = said(refused),
+        rule = refused.rule().map(tracing::field::display),
+        subject = presented.map(|shown| tracing::field::debug(shown.subject())),
+        names = presented.map(names),
+        serial = presented.map(|shown| tracing::field::display(shown.serial())),
+        pin = presented.map(|shown| tracing::field::display(shown.pin())),
+        "refused",
+    );
+}
+
+fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
+    tracing::info!(
+        target: TARGET,
+        visit = visit.number,
+        service = &*visit.service,
+        from = %visit.peer,
+        name = %caller.name(),
+        frames = counted.frames_in,
+        bytes_in = counted.bytes_in,
+        bytes_out = counted.bytes_out,
+        lasted = ?counted.lasted,
+        "left",
+    );
+}
+
+fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
+    tracing::warn!(
+        target: TARGET,
+        code = refused.code(),
+        visit = visit.number,
+        service = &*visit.service,
+        from = %visit.peer,
+        name = %caller.name(),
+        detail = said(refused),
+        serial = %caller.presented().serial(),
+        frames = counted.frames_in,
+        bytes_in = counted.bytes_in,
+        bytes_out = counted.bytes_out,
+        lasted = ?counted.lasted,
+        "cut",
+    );
+}
+
+fn said(refused: &Refused) -> Option<&str> {
+    Some(refused.detail()).filter(|detail| !detail.is_empty())
+}
+
+/// The names of a certificate, in one field; the serial number finds the rest of a long list.
+fn names(presented: &Presented) -> String {
+    let shown: Vec<_> = presented.names().iter().take(SHOWN).map(ToString::to_string).collect();
+    shown.join(" ")
+}
+
+/// The target of all events, for filters of the log.
+pub const TARGET: &str = "doorward::audit";
+
+/// How many events a listener may fall behind.
+const REMEMBERED: usize = 1024;
+const SHOWN: usize = 4;

@@ -1,0 +1,196 @@
+//! The handshake room: is it TLS, and whose certificate? Mutual, always.
+
+mod crl;
+mod load;
+mod presented;
+mod reasons;
+mod trust;
+mod verifier;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::accept::StrangerSeat;
+use crate::address::Admitted;
+use crate::peer::PeerAddr;
+use crate::place::Written;
+use crate::refusal::{Refusal, Refused};
+
+pub use load::{Loaded, provider};
+pub use presented::{Name, Pin, Presented};
+
+/// What `[handshake]` says: files, versions and limits, as written.
+#[derive(Clone, Debug)]
+pub struct HandshakeSettings {
+    /// The server's chain, its own certificate first.
+    pub certificate: Written<PathBuf>,
+    /// The private key of that certificate.
+    pub key: Written<PathBuf>,
+    /// The authorities that may vouch for a client.
+    pub clients: Written<PathBuf>,
+    /// Revocation lists; with one given, every issuer needs one.
+    pub crl: Vec<Written<PathBuf>>,
+    /// Which TLS versions may be spoken.
+    pub versions: Versions,
+    /// How long the whole handshake may take.
+    pub deadline: Duration,
+    /// Whether a stranger is told the names of the client authorities.
+    pub hints: Hints,
+}
+
+/// Which TLS versions may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// TLS 1.3 alone.
+    Tls13Only,
+    /// TLS 1.3, and 1.2 for clients that know no better.
+    Tls12And13,
+}
+
+/// Whether the request for a certificate names the authorities that would be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hints {
+    /// It names none: the request goes to anybody who knocks.
+    Hidden,
+    /// It names them all, for clients that choose their certificate by it.
+    Published,
+}
+
+/// Ready to perform handshakes: certificate, key, authorities and revocation lists, all checked.
+///
+/// There is no state in which a client's certificate is optional, and no session is ever resumed, so
+/// every connection is judged anew.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    acceptor: Acceptor,
+    deadline: Duration,
+    server_expires: UnixTime,
+}
+
+/// A visitor that proved to hold the key of a certificate that a trusted authority signed.
+///
+/// Made by [`Handshake::perform`] alone. Who it is, is known; what it may do, is not.
+#[derive(Debug)]
+pub struct Authenticated<S> {
+    stream: TlsStream<S>,
+    peer: PeerAddr,
+    seat: StrangerSeat,
+    presented: Presented,
+}
+
+/// A visitor that a room said no to, on its way out, still on its seat.
+#[derive(Debug)]
+pub struct TurnedAway<S> {
+    pub(crate) refused: Refused,
+    pub(crate) presented: Option<Presented>,
+    pub(crate) parting: Option<(S, StrangerSeat)>,
+}
+
+impl Handshake {
+    /// Performs the handshake within the deadline, unless a newer visitor needs the seat.
+    ///
+    /// # Errors
+    /// The reason, with the certificate that was rejected where one was seen. The alert that the TLS
+    /// standard has for it is already written; the caller lets the visitor read it.
+    pub async fn perform<S>(&self, admitted: Admitted<S>) -> Result<Authenticated<S>, TurnedAway<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (stream, peer, seat) = admitted.into_parts();
+        let accepting = self.acceptor.0.accept(stream).into_fallible();
+        let (outcome, presented) = verifier::noting(async {
+            tokio::select! {
+                biased;
+                reason = seat.called_out() => Err((reason.bare(), None)),
+                outcome = timeout(self.deadline, accepting) => match outcome {
+                    Ok(Ok(stream)) => Ok(stream),
+                    Ok(Err((error, stream))) => Err((reasons::of(&error), Some(stream))),
+                    Err(_) => Err((self.too_slow(), None)),
+                },
+            }
+        })
+        .await;
+        let (stream, presented) = match (outcome, presented) {
+            (Ok(stream), Some(presented)) => (stream, presented),
+            (Ok(_), None) => {
+                return Err(TurnedAway::gone(Refusal::HandshakeNoCertificate.bare(), None));
+            }
+            (Err((refused, None)), presented) => return Err(TurnedAway::gone(refused, presented)),
+            (Err((refused, Some(stream))), presented) => {
+                return Err(TurnedAway { refused, presented, parting: Some((stream, seat)) });
+            }
+        };
+        Ok(Authenticated { stream, peer, seat, presented })
+    }
+
+    /// When the server's own certificate ends.
+    #[must_use]
+    pub fn server_expires(&self) -> UnixTime {
+        self.server_expires
+    }
+
+    fn too_slow(&self) -> Refused {
+        Refusal::HandshakeTimeout.because(format!("not finished after {:?}", self.deadline))
+    }
+}
+
+impl<S> TurnedAway<S> {
+    /// Somebody who is not there any more, or is owed no goodbye.
+    fn gone(refused: Refused, presented: Option<Presented>) -> Self {
+        Self { refused, presented, parting: None }
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    /// The certificate that was shown, whether or not it was believed.
+    #[must_use]
+    pub fn presented(&self) -> Option<&Presented> {
+        self.presented.as_ref()
+    }
+}
+
+impl<S> Authenticated<S> {
+    /// Where the visitor comes from.
+    #[must_use]
+    pub fn peer(&self) -> PeerAddr {
+        self.peer
+    }
+
+    /// The certificate it proved to hold.
+    #[must_use]
+    pub fn presented(&self) -> &Presented {
+        &self.presented
+    }
+
+    pub(crate) fn into_parts(self) -> (TlsStream<S>, PeerAddr, StrangerSeat, Presented) {
+        (self.stream, self.peer, self.seat, self.presented)
+    }
+}
+
+/// The TLS state shared by all handshakes; it prints nothing of itself.
+#[derive(Clone)]
+struct Acceptor(TlsAcceptor);
+
+impl Acceptor {
+    fn new(config: ServerConfig) -> Self {
+        Self(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}

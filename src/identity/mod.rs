@@ -1,0 +1,196 @@
+//! The identity gate: may THIS name use THIS service from HERE?
+
+mod rule;
+
+use std::sync::Arc;
+
+use tokio_rustls::server::TlsStream;
+
+use crate::accept::{MemberSeat, Members, StrangerSeat};
+use crate::handshake::{Authenticated, Name, Presented, TurnedAway};
+use crate::peer::PeerAddr;
+use crate::place::Place;
+use crate::refusal::{Refusal, Refused};
+
+pub use rule::{IdentityRule, PermittedName};
+
+/// The rules of one service, ready to judge: a valid certificate is no permission.
+///
+/// Names match by type and as a whole, never in part. A gate without rules permits nobody.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityGate {
+    rules: Vec<IdentityRule>,
+}
+
+/// Who was let in, as whom, and by which rule. Services receive it.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Permitted>);
+
+#[derive(Debug)]
+struct Permitted {
+    peer: PeerAddr,
+    name: PermittedName,
+    rule: Place,
+    presented: Presented,
+}
+
+impl IdentityGate {
+    /// A gate that judges by these rules, the first that permits wins.
+    #[must_use]
+    pub fn new(rules: Vec<IdentityRule>) -> Self {
+        Self { rules }
+    }
+
+    /// The rules it judges by.
+    #[must_use]
+    pub fn rules(&self) -> &[IdentityRule] {
+        &self.rules
+    }
+
+    /// Which name permits this certificate from this address, and where that is written.
+    ///
+    /// # Errors
+    /// [`Refusal::IdentityBadName`] before any rule is asked, [`Refusal::IdentityNoName`] and
+    /// [`Refusal::IdentityNotPermitted`] where no rule fits, [`Refusal::IdentityWrongNetwork`] with the
+    /// rule that would fit from another network.
+    pub fn judge(
+        &self,
+        presented: &Presented,
+        peer: PeerAddr,
+    ) -> Result<(&PermittedName, &Place), Refused> {
+        if presented.has_unreadable_name() {
+            return Err(Refusal::IdentityBadName.bare());
+        }
+        let mut elsewhere = None;
+        for rule in &self.rules {
+            let Some(permitted) = rule.names().iter().find(|name| name.value.matches(presented))
+            else {
+                continue;
+            };
+            if rule.covers(peer) {
+                return Ok((&permitted.value, &permitted.place));
+            }
+            elsewhere.get_or_insert(permitted);
+        }
+        Err(match elsewhere {
+            Some(permitted) => Refusal::IdentityWrongNetwork
+                .because(format!("{} from {}", permitted.value, peer.ip()))
+                .with_rule(permitted.place.clone()),
+            None => no_rule(presented),
+        })
+    }
+
+    /// Lets an authenticated visitor go on to the service.
+    ///
+    /// # Errors
+    /// As [`IdentityGate::judge`]; the visitor is turned away with its stream, to be told goodbye.
+    pub fn authorize<S>(
+        &self,
+        authenticated: Authenticated<S>,
+    ) -> Result<Authorized<S>, TurnedAway<TlsStream<S>>> {
+        let (stream, peer, seat, presented) = authenticated.into_parts();
+        match self.judge(&presented, peer) {
+            Ok((name, rule)) => {
+                let (name, rule) = (name.clone(), rule.clone());
+                let caller = Caller(Arc::new(Permitted { peer, name, rule, presented }));
+                Ok(Authorized { stream, caller, seat })
+            }
+            Err(refused) => Err(TurnedAway {
+                refused,
+                presented: Some(presented),
+                parting: Some((stream, seat)),
+            }),
+        }
+    }
+}
+
+fn no_rule(presented: &Presented) -> Refused {
+    let names = presented.names();
+    if !names.iter().any(|name| !matches!(name, Name::Common(_))) {
+        return Refusal::IdentityNoName.bare();
+    }
+    let shown: Vec<_> = names.iter().take(SHOWN_NAMES).map(ToString::to_string).collect();
+    Refusal::IdentityNotPermitted.because(shown.join(" "))
+}
+
+/// A visitor that may use the service. Made by [`IdentityGate::authorize`] alone.
+#[derive(Debug)]
+pub struct Authorized<S> {
+    stream: TlsStream<S>,
+    caller: Caller,
+    seat: StrangerSeat,
+}
+
+/// An authorized visitor on a seat among the members: what a service is given.
+///
+/// Made by [`Authorized::seated`] alone. Whoever holds none has no stream to write to.
+#[derive(Debug)]
+pub struct Seated<S> {
+    stream: TlsStream<S>,
+    caller: Caller,
+    seat: MemberSeat,
+}
+
+impl<S> Authorized<S> {
+    /// Who it is.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Moves from the strangers' seats to the members'.
+    ///
+    /// # Errors
+    /// [`Refusal::AcceptMembersFull`] where none is free.
+    pub fn seated(self, members: &Members) -> Result<Seated<S>, TurnedAway<TlsStream<S>>> {
+        let Self { stream, caller, seat: stranger } = self;
+        match members.seat() {
+            Ok(seat) => Ok(Seated { stream, caller, seat }),
+            Err(refused) => {
+                let presented = Some(caller.0.presented.clone());
+                Err(TurnedAway { refused, presented, parting: Some((stream, stranger)) })
+            }
+        }
+    }
+}
+
+impl<S> Seated<S> {
+    /// Who it is.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(crate) fn into_parts(self) -> (TlsStream<S>, Caller, MemberSeat) {
+        (self.stream, self.caller, self.seat)
+    }
+}
+
+impl Caller {
+    /// The name that was permitted: one that the certificate holds, or its pin.
+    #[must_use]
+    pub fn name(&self) -> &PermittedName {
+        &self.0.name
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn peer(&self) -> PeerAddr {
+        self.0.peer
+    }
+
+    /// Where the rule that let it in is written.
+    #[must_use]
+    pub fn rule(&self) -> &Place {
+        &self.0.rule
+    }
+
+    /// The certificate it proved to hold.
+    #[must_use]
+    pub fn presented(&self) -> &Presented {
+        &self.0.presented
+    }
+}
+
+/// A log line shows so many names of a certificate; the serial number finds the rest.
+const SHOWN_NAMES: usize = 4;

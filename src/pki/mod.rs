@@ -1,0 +1,3 @@
+//! Keys and certificates: how they are read, and where they will be made.
+
+pub mod keyfile;
