@@ -15,3 +15,4 @@ pub mod identity;
 pub mod frame;
 pub mod service;
 pub mod audit;
+pub mod config;

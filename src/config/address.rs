@@ -171,7 +171,7 @@ fn list_file(entry: &Entry<'_>) -> Option<Vec<Written<IpNet>>> {
             unreadable.problem(Fault::AddressListUnreadable, &quoted(&name)).at(entry.place()),
         );
     });
-    let (networks, problems) = address::parse_list(&text.ok()?, Arc::from(name.as_str()));
+    let (networks, problems) = address::parse_list(&text.ok()?, &Arc::from(name.as_str()));
     if problems.is_empty() {
         return Some(networks);
     }
@@ -190,7 +190,7 @@ fn list_file(entry: &Entry<'_>) -> Option<Vec<Written<IpNet>>> {
 }
 
 /// Four million networks, which is more than any list of networks in use.
-const LONGEST_LIST: u64 = 64 << 20;
+const LONGEST_LIST: usize = 64 << 20;
 
 /// Nobody reads on when a whole list is wrong.
 const MOST_REPORTED: usize = 50;

@@ -154,7 +154,7 @@ impl<'d> Entry<'d> {
     }
 
     /// A size such as `"64KiB"`, or a number of bytes.
-    pub(super) fn size(&self, bounds: &Bounds<u64>) -> Option<u64> {
+    pub(super) fn size(&self, bounds: &Bounds<usize>) -> Option<usize> {
         let sizes = bounds.sizes();
         let remedy = format!("write a whole number and KiB or MiB in quotes, {}", sizes.choose());
         let (size, written) = match self.value {
@@ -166,7 +166,7 @@ impl<'d> Entry<'d> {
                 (Some(size), quoted(text))
             }
             DeValue::Integer(integer) => {
-                (whole(integer).and_then(|bytes| u64::try_from(bytes).ok()), shown(integer))
+                (whole(integer).and_then(|bytes| usize::try_from(bytes).ok()), shown(integer))
             }
             DeValue::Float(_)
             | DeValue::Boolean(_)
@@ -178,6 +178,11 @@ impl<'d> Entry<'d> {
             }
         };
         self.within(size.map(Size), &written, &sizes).map(|Size(size)| size)
+    }
+
+    /// What a room made of the value; its problem is reported here.
+    pub(super) fn checked<T>(&self, made: Result<T, Problem>) -> Option<T> {
+        self.document.keep(made, &self.place)
     }
 
     /// Reports that the key takes something of another type.
@@ -244,7 +249,7 @@ impl Bounds<Duration> {
     }
 }
 
-impl Bounds<u64> {
+impl Bounds<usize> {
     fn sizes(&self) -> Bounds<Size> {
         let range = Size(*self.range.start())..=Size(*self.range.end());
         Bounds { range, why: self.why }

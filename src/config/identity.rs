@@ -9,6 +9,7 @@ use super::address::{network, without_twins};
 use super::document::quoted;
 use super::entry::Entry;
 use super::section::Section;
+use crate::handshake::Name;
 use crate::identity::{IdentityGate, IdentityRule, PermittedName};
 use crate::place::Written;
 use crate::problem::Fault;
@@ -49,12 +50,12 @@ fn names(entry: &Entry<'_>) -> Option<Vec<Written<PermittedName>>> {
     entry.each(|item| {
         let text = item.string()?;
         let name = item.document().keep(PermittedName::parse(text.value), &text.place)?;
-        if let Some(first) = seen.insert(text.value, text.place.clone()) {
-            let message = format!("{} is permitted twice, first at {first}", quoted(text.value));
+        if let Some(first) = seen.insert(name.clone(), text.place.clone()) {
+            let message = format!("{} is permitted already, at {first}", quoted(text.value));
             item.blame(Fault::IdentityDuplicate, message, "remove one of the two");
             return None;
         }
-        if text.value.starts_with("cn:") {
+        if matches!(name, PermittedName::Name(Name::Common(_))) {
             item.warn(
                 Fault::IdentityCommonName,
                 format!(

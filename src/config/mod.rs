@@ -32,7 +32,7 @@ use crate::handshake::HandshakeSettings;
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
-use crate::service::ServiceKind;
+use crate::service::Forward;
 use document::Document;
 use section::Section;
 
@@ -70,6 +70,15 @@ pub struct ServiceConfig {
     pub frame: Arc<FramePolicy>,
     /// What is behind the door.
     pub kind: ServiceKind,
+}
+
+/// What is behind the door.
+#[derive(Clone, Debug)]
+pub enum ServiceKind {
+    /// Every message goes back to whoever sent it.
+    Echo,
+    /// The session goes on to an upstream.
+    Forward(Forward),
 }
 
 /// How the log is written.
@@ -120,6 +129,9 @@ impl Config {
         let log = rooms::audit(top.table("audit", "[audit]"));
         let services = service::read(&mut top, default.as_ref());
         top.finish();
+        if let (Some(bind), Some(services)) = (&bind, &services) {
+            service::judge(top.document(), bind, services);
+        }
         Some(Self {
             bind: bind?,
             accept: accept?,
@@ -132,4 +144,4 @@ impl Config {
 }
 
 /// A configuration of 64 services with hundreds of rules each has a tenth of this.
-const LONGEST_FILE: u64 = 1 << 20;
+const LONGEST_FILE: usize = 1 << 20;

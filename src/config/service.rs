@@ -1,21 +1,22 @@
 //! `[[service]]`: what is guarded, where it listens and what is behind it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::address::{self, Addresses, Families};
+use super::document::Document;
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, frame, identity};
-use crate::bind::Listen;
+use super::{ServiceConfig, ServiceKind, frame, identity};
+use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::place::{Place, Written};
 use crate::problem::Fault;
-use crate::service::{Forward, ServiceKind, Upstream};
+use crate::service::{Forward, Upstream};
 
 /// All services. `default` is the address table of those that have none.
 pub(super) fn read(
@@ -45,6 +46,20 @@ pub(super) fn read(
     let services: Vec<_> =
         sections.into_iter().map(|section| service(section, default, &mut taken)).collect();
     services.into_iter().collect()
+}
+
+/// Reports listeners that the bind policy will not open, as far as the file alone can tell: what an
+/// interface has is judged when sockets are opened.
+pub(super) fn judge(document: &Document<'_>, bind: &BindPolicy, services: &[ServiceConfig]) {
+    let by_interface = |rule: &Written<ScopeRule>| matches!(rule.value, ScopeRule::Interface(_));
+    if matches!(&bind.scope().value, Scope::Only(rules) if rules.iter().any(by_interface)) {
+        return;
+    }
+    for listen in services.iter().flat_map(|service| &service.listen) {
+        if let Listen::Address(address) = listen.value {
+            document.keep(bind.judge(address, &Interfaces::default()), &listen.place);
+        }
+    }
 }
 
 /// What the services before have: no two may share it.
@@ -82,7 +97,7 @@ fn service<'d>(
         listen: listen?,
         address: Arc::clone(&addresses?.gate),
         identity: identity?,
-        frame: Arc::new(frame?),
+        frame: Arc::new(frame),
         kind: kind?,
     })
 }
@@ -90,27 +105,32 @@ fn service<'d>(
 /// What is behind the door; the keys of a forward belong to a forward only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
-    let deadline = section
-        .or("connect_deadline", Duration::from_secs(5), |entry| entry.duration(&CONNECT_DEADLINE));
+    // Asked for in any case, so that a bad kind does not make them unknown.
+    let written = [section.entry("to"), section.entry("connect_deadline")];
     match kind? {
-        Kind::Forward => {
-            let to = section.required("to", "\"127.0.0.1:6379\"")?.string()?;
-            let to = section.document().keep(Upstream::parse(to.value), &to.place)?;
-            Some(ServiceKind::Forward(Forward { to, connect_deadline: deadline? }))
-        }
+        Kind::Forward => forward(section).map(ServiceKind::Forward),
         Kind::Echo => {
-            for key in ["to", "connect_deadline"] {
-                if let Some(entry) = section.entry(key) {
-                    entry.blame(
-                        Fault::ConfigBadValue,
-                        format!("{entry} means nothing to kind = \"echo\""),
-                        "remove it, or write kind = \"forward\"",
-                    );
-                }
+            for entry in written.iter().flatten() {
+                entry.blame(
+                    Fault::ConfigBadValue,
+                    format!("{entry} means nothing to kind = \"echo\""),
+                    "remove it, or write kind = \"forward\"",
+                );
             }
             Some(ServiceKind::Echo)
         }
     }
+}
+
+fn forward(section: &mut Section<'_>) -> Option<Forward> {
+    let to = section.required("to", "\"127.0.0.1:6379\"").and_then(|entry| {
+        let text = entry.string()?;
+        entry.checked(Upstream::parse(text.value))
+    });
+    let default = Duration::from_secs(5);
+    let connect_deadline =
+        section.or("connect_deadline", default, |entry| entry.duration(&CONNECT_DEADLINE));
+    Some(Forward { to: to?, connect_deadline: connect_deadline? })
 }
 
 impl<'d> Taken<'d> {
@@ -196,20 +216,32 @@ fn listen(entry: &Entry<'_>) -> Option<Listen> {
     Some(Listen::Interface { name: name?.value.to_owned(), port: port? })
 }
 
-/// Whether opening the second would fail. Port 0 is another port each time.
+/// Whether opening the second would fail: a wildcard takes the port on every address of its family.
 fn same_socket(one: &Listen, other: &Listen) -> bool {
-    one == other && one.port() != 0
+    let (Listen::Address(one), Listen::Address(other)) = (one, other) else {
+        return one == other && port_of(one) != 0;
+    };
+    let covers = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && covers
+}
+
+fn port_of(listen: &Listen) -> u16 {
+    match listen {
+        Listen::Address(address) => address.port(),
+        Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
+    }
 }
 
 /// An interface may have addresses of both families.
 fn families(listeners: &[Written<Listen>]) -> Families {
-    let has = |wanted: fn(&IpAddr) -> bool| {
+    let has = |family: fn(&SocketAddr) -> bool, zoned: bool| {
         listeners.iter().any(|listen| match &listen.value {
-            Listen::Address(address) => wanted(&address.ip()),
+            Listen::Address(address) => family(address),
+            Listen::Zoned(..) => zoned,
             Listen::Interface { .. } => true,
         })
     };
-    Families { v4: has(IpAddr::is_ipv4), v6: has(IpAddr::is_ipv6) }
+    Families { v4: has(SocketAddr::is_ipv4, false), v6: has(SocketAddr::is_ipv6, true) }
 }
 
 /// The words of `kind`.

@@ -8,14 +8,15 @@ use super::units::Size;
 use crate::problem::{Fault, Problem};
 
 /// The text of the file at `path`, which is UTF-8 and has at most `longest` bytes.
-pub(super) fn text_of(path: &Path, longest: u64) -> Result<String, Unreadable> {
+pub(super) fn text_of(path: &Path, longest: usize) -> Result<String, Unreadable> {
     // Asked before opening: a fifo would keep the start waiting for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(Unreadable::NoFile);
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).map_or(true, |length| length > longest) {
+    let one_more = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(one_more).read_to_end(&mut bytes)?;
+    if bytes.len() > longest {
         return Err(Unreadable::TooLong(longest));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -33,7 +34,7 @@ pub(super) enum Unreadable {
     /// A directory, a fifo, a socket or a device.
     NoFile,
     /// More than this many bytes.
-    TooLong(u64),
+    TooLong(usize),
     /// The first line that is not UTF-8.
     NotUtf8 {
         /// From 1.

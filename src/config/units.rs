@@ -18,8 +18,9 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 /// A size in bytes: a whole number and `B`, `KiB` or `MiB`.
 ///
 /// `KB` and `k` are refused: half of all programs take them for 1000, the other half for 1024.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<usize> {
     let (number, unit) = number_and_unit(text)?;
+    let number = usize::try_from(number).ok()?;
     match unit {
         "B" => Some(number),
         "KiB" => number.checked_mul(1 << 10),
@@ -46,7 +47,7 @@ impl fmt::Display for Span {
 
 /// A size, written as the operator would.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) struct Size(pub(super) u64);
+pub(super) struct Size(pub(super) usize);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

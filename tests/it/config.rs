@@ -146,7 +146,10 @@ fn known_keys(table: &str) -> Vec<String> {
     let problems = Config::parse(&text, "x.toml").map(|_| ()).unwrap_err();
     let unknown = problems.iter().find(|one| one.fault() == Fault::ConfigUnknownKey).unwrap();
     let (_, keys) = unknown.remedy().rsplit_once(" knows ").unwrap();
-    keys.split([',', ' ']).filter(|word| !word.is_empty() && *word != "and").map(str::to_owned).collect()
+    keys.split([',', ' '])
+        .filter(|word| !word.is_empty() && *word != "and")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn corpus(directory: &str) -> Vec<PathBuf> {
