@@ -1,1 +1,9 @@
-fn main() {}
+//! The `doorward` command: every verb is a file in `cli`, and sees the library's public API alone.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

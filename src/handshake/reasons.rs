@@ -47,7 +47,9 @@ fn of_incompatible(reason: &PeerIncompatible) -> Refused {
         | PeerIncompatible::Tls12NotOfferedOrEnabled
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::ServerDoesNotSupportTls12Or13
-        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => Refusal::HandshakeVersion,
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        // The extension came with TLS 1.2; only an older client leaves it out (RFC 5246 section 7.4.1.4.1).
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Refusal::HandshakeVersion,
         _ => Refusal::HandshakeNoCommon,
     };
     refusal.because(format!("{reason:?}"))

@@ -1,0 +1,61 @@
+//! `doorward check`: what serve would refuse, and what is unwise, without opening a door.
+
+use doorward::config::Config;
+use doorward::problem::{Problem, Severity};
+use doorward::server;
+use serde_json::json;
+
+use super::{ConfigFile, Exit, screen};
+
+/// Exit code 0 where nothing refuses the start, 3 where something does; warnings alone are 0.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Treat warnings as errors, for continuous integration.
+    #[arg(long)]
+    strict: bool,
+    /// Print the problems as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let problems = match Config::read(&args.config.config) {
+        Ok((config, mut warnings)) => {
+            warnings.extend(server::check(&config));
+            warnings
+        }
+        Err(problems) => problems,
+    };
+    let refused = |problem: &Problem| args.strict || problem.severity() == Severity::Error;
+    let exit = if problems.iter().any(refused) { Exit::Refused } else { Exit::Fine };
+    if args.json {
+        screen::say(json!({
+            "config": args.config.config.display().to_string(),
+            "refused": exit == Exit::Refused,
+            "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+        }));
+        return exit;
+    }
+    for problem in &problems {
+        screen::say(problem);
+    }
+    screen::say(format_args!("{}: {}", args.config.config.display(), screen::count(&problems)));
+    exit
+}
+
+fn problem_json(problem: &Problem) -> serde_json::Value {
+    json!({
+        "severity": match problem.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        "code": problem.fault().code(),
+        "file": problem.place().map(doorward::place::Place::file),
+        "line": problem.place().map(doorward::place::Place::line),
+        "column": problem.place().map(doorward::place::Place::column),
+        "message": problem.message(),
+        "remedy": problem.remedy(),
+    })
+}

@@ -1,0 +1,92 @@
+//! What is typed, and which verb it means.
+
+mod check;
+// mod connect;
+mod screen;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Stands in front of a socket service and lets nobody through who has not passed every gate.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Guard the services of a configuration.
+    Serve(serve::Args),
+    /// Check a configuration and everything it names, and say what is wrong or unwise.
+    Check(check::Args),
+    // Talk
+    // Connect(connect::Args),
+}
+
+/// The configuration, wherever a verb needs one.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration to read.
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn is_default(&self) -> bool {
+        self.config == Path::new(DEFAULT_CONFIG)
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no failure; clap knows which is which.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Fine.into() };
+        }
+    };
+    let exit = match cli.verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Check(args) => check::run(&args),
+        // Verb::Connect(args) => connect::run(args),
+    };
+    exit.into()
+}
+
+/// How a verb ends, for scripts. The numbers are a contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// 0: done.
+    Fine,
+    /// 1: tried, and failed.
+    Failed,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 3: the configuration is refused.
+    Refused,
+    /// 4: another process holds a port that is needed.
+    PortInUse,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Fine => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+            Exit::PortInUse => 4,
+        })
+    }
+}
+
+const DEFAULT_CONFIG: &str = "config/doorward.toml";
+const EXIT_CODES: &str =
+    "Exit codes: 0 fine, 1 failed, 2 usage, 3 configuration refused, 4 port in use.";

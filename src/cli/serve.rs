@@ -1,0 +1,174 @@
+//! `doorward serve`: the main job.
+
+mod report;
+
+use std::future::Future;
+use std::path::Path;
+
+use doorward::config::{Config, LogFormat};
+use doorward::pki;
+use doorward::problem::{Fault, Problem};
+use doorward::server::{Server, Stopper};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigFile, Exit, screen};
+
+/// Guards every service of the configuration until it is told to stop.
+///
+/// SIGTERM or Ctrl-C lets sessions finish; a second one ends them at once. The first start with the
+/// default configuration makes a development authority and certificates.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let (config, mut warnings) = match Config::read(&args.config.config) {
+        Ok(read) => read,
+        Err(problems) => return refuse(&problems),
+    };
+    log_to_stderr(config.log);
+    if args.config.is_default()
+        && let Err(problem) = first_start(&config)
+    {
+        return refuse(&[problem]);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            screen::tell(format_args!("doorward: the runtime cannot start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    runtime.block_on(async {
+        let server = match Server::open(&config) {
+            Ok(server) => server,
+            Err(problems) => {
+                warnings.extend(problems);
+                return refuse(&warnings);
+            }
+        };
+        warnings.extend_from_slice(server.warnings());
+        screen::tell_problems(&warnings);
+        report::print(&config, &server, &args.config.config);
+        guard(server).await
+    })
+}
+
+async fn guard(server: Server) -> Exit {
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            screen::tell(format_args!("doorward: signals cannot be handled: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let stopping = tokio::spawn(stop(signals, server.stopper()));
+    let ended = server.run().await;
+    stopping.abort();
+    match ended {
+        Ok(()) => Exit::Fine,
+        Err(problem) => {
+            screen::tell(problem);
+            Exit::Failed
+        }
+    }
+}
+
+async fn stop(mut signals: Signals, stopper: Stopper) {
+    signals.next().await;
+    screen::tell(
+        "stopping: nobody new is let in, sessions may finish; once more ends them at once",
+    );
+    stopper.drain();
+    signals.next().await;
+    stopper.cut();
+}
+
+/// Makes the development set where the default configuration asks for one that is not there at all.
+///
+/// Where any of the files exists, nothing is made: a start never papers over a lost file.
+fn first_start(config: &Config) -> Result<(), Problem> {
+    let directory = Path::new(pki::DEVELOPMENT_DIRECTORY);
+    let settings = &config.handshake;
+    let named = [&settings.certificate, &settings.key, &settings.clients].into_iter();
+    let mut named = named.chain(&settings.crl).map(|file| file.value.as_path());
+    if !named.all(|file| file.starts_with(directory) && !file.exists()) {
+        return Ok(());
+    }
+    let made = pki::development(directory)?;
+    screen::say(format_args!("{made}"));
+    Ok(())
+}
+
+fn refuse(problems: &[Problem]) -> Exit {
+    screen::tell_problems(problems);
+    screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
+    if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
+        return Exit::PortInUse;
+    }
+    Exit::Refused
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("DOORWARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            use std::io::IsTerminal;
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            log.with_ansi(colour).with_target(false).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
+    }
+}
+
+/// The signals that end the server.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    fn next(&mut self) -> impl Future<Output = ()> {
+        async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+}
+
+/// The signals that end the server.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    #[expect(clippy::unnecessary_wraps, reason = "the same shape as on systems where it can fail")]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> impl Future<Output = ()> {
+        async {
+            // Without a signal to wait for, the process is ended by its owner.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
