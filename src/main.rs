@@ -1,1 +1,2 @@
+//! The doorward command.
 fn main() {}

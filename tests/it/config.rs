@@ -21,7 +21,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 101, "files in the corpus");
+    assert_eq!(files.len(), 105, "files in the corpus");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn known_keys(table: &str) -> Vec<String> {
     let text = format!("{table}\nxxxxxxxxxxxxxxxxxxxxxxx = 1\n");
     let problems = Config::parse(&text, "x.toml").map(|_| ()).unwrap_err();
     let unknown = problems.iter().find(|one| one.fault() == Fault::ConfigUnknownKey).unwrap();
-    let (_, keys) = unknown.remedy().rsplit_once(" knows ").unwrap();
+    let (_, keys) = unknown.remedy().rsplit_once(" takes ").unwrap();
     keys.split([',', ' '])
         .filter(|word| !word.is_empty() && *word != "and")
         .map(str::to_owned)
@@ -208,7 +208,7 @@ const TABLES: [(&str, &str); 10] = [
 ];
 
 /// Every fault that reading a configuration can find.
-const FAULTS: [Fault; 29] = [
+const FAULTS: [Fault; 31] = [
     Fault::ConfigUnreadable,
     Fault::ConfigSyntax,
     Fault::ConfigUnknownKey,
@@ -219,6 +219,8 @@ const FAULTS: [Fault; 29] = [
     Fault::BindBadPorts,
     Fault::BindBadListen,
     Fault::BindDuplicate,
+    Fault::BindOutsideScope,
+    Fault::BindPortNotAllowed,
     Fault::BindOpenToAll,
     Fault::AddressBadNetwork,
     Fault::AddressHostBits,
