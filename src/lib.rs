@@ -15,4 +15,6 @@ pub mod identity;
 pub mod frame;
 pub mod service;
 pub mod audit;
+pub(crate) mod connection;
 pub mod config;
+pub mod server;

@@ -36,7 +36,7 @@ pub enum Event {
     /// A visitor passed every gate.
     Permitted(Visit, Caller),
     /// A visitor was turned away, with the certificate it showed where there was one.
-    Refused(Visit, Refused, Option<Presented>),
+    Refused(Visit, Refused, Option<Box<Presented>>),
     /// A session ended by itself.
     Left(Visit, Caller, Counted),
     /// A session was ended by a refusal.
@@ -120,7 +120,7 @@ impl Audit {
 fn write(event: &Event) {
     match event {
         Event::Permitted(visit, caller) => permitted(visit, caller),
-        Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_ref()),
+        Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_deref()),
         Event::Left(visit, caller, counted) => left(visit, caller, counted),
         Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
         Event::More(refusal, source, count) => {

@@ -80,7 +80,7 @@ pub struct Handshake {
 /// Made by [`Handshake::perform`] alone. Who it is, is known; what it may do, is not.
 #[derive(Debug)]
 pub struct Authenticated<S> {
-    stream: TlsStream<S>,
+    stream: Box<TlsStream<S>>,
     peer: PeerAddr,
     seat: StrangerSeat,
     presented: Presented,
@@ -90,7 +90,7 @@ pub struct Authenticated<S> {
 #[derive(Debug)]
 pub struct TurnedAway<S> {
     pub(crate) refused: Refused,
-    pub(crate) presented: Option<Presented>,
+    pub(crate) presented: Option<Box<Presented>>,
     pub(crate) parting: Option<(S, StrangerSeat)>,
 }
 
@@ -111,7 +111,7 @@ impl Handshake {
                 biased;
                 reason = seat.called_out() => Err((reason.bare(), None)),
                 outcome = timeout(self.deadline, accepting) => match outcome {
-                    Ok(Ok(stream)) => Ok(stream),
+                    Ok(Ok(stream)) => Ok(Box::new(stream)),
                     Ok(Err((error, stream))) => Err((reasons::of(&error), Some(stream))),
                     Err(_) => Err((self.too_slow(), None)),
                 },
@@ -125,6 +125,7 @@ impl Handshake {
             }
             (Err((refused, None)), presented) => return Err(TurnedAway::gone(refused, presented)),
             (Err((refused, Some(stream))), presented) => {
+                let presented = presented.map(Box::new);
                 return Err(TurnedAway { refused, presented, parting: Some((stream, seat)) });
             }
         };
@@ -145,7 +146,7 @@ impl Handshake {
 impl<S> TurnedAway<S> {
     /// Somebody who is not there any more, or is owed no goodbye.
     fn gone(refused: Refused, presented: Option<Presented>) -> Self {
-        Self { refused, presented, parting: None }
+        Self { refused, presented: presented.map(Box::new), parting: None }
     }
 
     /// The reason.
@@ -157,7 +158,7 @@ impl<S> TurnedAway<S> {
     /// The certificate that was shown, whether or not it was believed.
     #[must_use]
     pub fn presented(&self) -> Option<&Presented> {
-        self.presented.as_ref()
+        self.presented.as_deref()
     }
 }
 
@@ -174,7 +175,7 @@ impl<S> Authenticated<S> {
         &self.presented
     }
 
-    pub(crate) fn into_parts(self) -> (TlsStream<S>, PeerAddr, StrangerSeat, Presented) {
+    pub(crate) fn into_parts(self) -> (Box<TlsStream<S>>, PeerAddr, StrangerSeat, Presented) {
         (self.stream, self.peer, self.seat, self.presented)
     }
 }

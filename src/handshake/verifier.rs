@@ -144,7 +144,7 @@ fn key_usage(
 ) -> Result<Option<x509_parser::extensions::KeyUsage>, Refused> {
     let malformed = |_| Refusal::HandshakeBadCertificate.because("the key usage cannot be parsed");
     let extension = certificate.key_usage().map_err(malformed)?;
-    Ok(extension.map(|extension| extension.value.clone()))
+    Ok(extension.map(|extension| *extension.value))
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refused> {

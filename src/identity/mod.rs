@@ -87,7 +87,7 @@ impl IdentityGate {
     pub fn authorize<S>(
         &self,
         authenticated: Authenticated<S>,
-    ) -> Result<Authorized<S>, TurnedAway<TlsStream<S>>> {
+    ) -> Result<Authorized<S>, TurnedAway<Box<TlsStream<S>>>> {
         let (stream, peer, seat, presented) = authenticated.into_parts();
         match self.judge(&presented, peer) {
             Ok((name, rule)) => {
@@ -97,7 +97,7 @@ impl IdentityGate {
             }
             Err(refused) => Err(TurnedAway {
                 refused,
-                presented: Some(presented),
+                presented: Some(Box::new(presented)),
                 parting: Some((stream, seat)),
             }),
         }
@@ -116,7 +116,7 @@ fn no_rule(presented: &Presented) -> Refused {
 /// A visitor that may use the service. Made by [`IdentityGate::authorize`] alone.
 #[derive(Debug)]
 pub struct Authorized<S> {
-    stream: TlsStream<S>,
+    stream: Box<TlsStream<S>>,
     caller: Caller,
     seat: StrangerSeat,
 }
@@ -126,7 +126,7 @@ pub struct Authorized<S> {
 /// Made by [`Authorized::seated`] alone. Whoever holds none has no stream to write to.
 #[derive(Debug)]
 pub struct Seated<S> {
-    stream: TlsStream<S>,
+    stream: Box<TlsStream<S>>,
     caller: Caller,
     seat: MemberSeat,
 }
@@ -142,12 +142,12 @@ impl<S> Authorized<S> {
     ///
     /// # Errors
     /// [`Refusal::AcceptMembersFull`] where none is free.
-    pub fn seated(self, members: &Members) -> Result<Seated<S>, TurnedAway<TlsStream<S>>> {
+    pub fn seated(self, members: &Members) -> Result<Seated<S>, TurnedAway<Box<TlsStream<S>>>> {
         let Self { stream, caller, seat: stranger } = self;
         match members.seat() {
             Ok(seat) => Ok(Seated { stream, caller, seat }),
             Err(refused) => {
-                let presented = Some(caller.0.presented.clone());
+                let presented = Some(Box::new(caller.0.presented.clone()));
                 Err(TurnedAway { refused, presented, parting: Some((stream, stranger)) })
             }
         }
@@ -161,7 +161,7 @@ impl<S> Seated<S> {
         &self.caller
     }
 
-    pub(crate) fn into_parts(self) -> (TlsStream<S>, Caller, MemberSeat) {
+    pub(crate) fn into_parts(self) -> (Box<TlsStream<S>>, Caller, MemberSeat) {
         (self.stream, self.caller, self.seat)
     }
 }

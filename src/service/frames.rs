@@ -55,11 +55,15 @@ pub struct FrameWriter {
 
 impl Frames {
     /// The messages on `stream`, judged by `policy`, until `drain` is cancelled.
-    pub(crate) fn new<S>(stream: S, policy: &Arc<FramePolicy>, drain: &CancellationToken) -> Self
+    pub(crate) fn new<S>(
+        stream: Box<S>,
+        policy: &Arc<FramePolicy>,
+        drain: &CancellationToken,
+    ) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let wire: Wire = Box::new(stream);
+        let wire: Wire = stream;
         let (read, write) = split(wire);
         let tally = Arc::new(Tally::begin());
         let now = Instant::now();
