@@ -20,6 +20,8 @@ pub(super) struct Document<'t> {
     file: Arc<str>,
     /// The offset of each line's first character.
     lines: Vec<usize>,
+    /// Whether bytes and characters are the same, which spares counting in very long lines.
+    is_ascii: bool,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -30,7 +32,8 @@ impl<'t> Document<'t> {
         let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let breaks = text.match_indices('\n').map(|(offset, _)| offset.saturating_add(1));
         let lines = std::iter::once(first).chain(breaks).collect();
-        Self { text, file: Arc::from(file), lines, problems: RefCell::default() }
+        let is_ascii = text.is_ascii();
+        Self { text, file: Arc::from(file), lines, is_ascii, problems: RefCell::default() }
     }
 
     /// The tables of the file, or nothing when it is not TOML.
@@ -55,14 +58,23 @@ impl<'t> Document<'t> {
         let mut broken = BTreeSet::new();
         while !errors.is_empty() {
             let mut blank = Vec::new();
-            for (place, error) in self.in_order(&errors) {
-                if broken.insert(place.line()) {
-                    blank.extend(self.line(place.line()));
-                    self.report(syntax(error).at(&place));
+            for (offset, error) in in_order(&errors) {
+                let number = self.line_of(offset);
+                if !broken.insert(number) {
+                    continue;
                 }
+                if broken.len() > MOST_BROKEN {
+                    self.report(another_file().at(&self.place(offset..offset)));
+                    return;
+                }
+                blank.extend(self.line(number));
+                self.report(syntax(error).at(&self.place(offset..offset)));
             }
             let whole = |line: &Range<usize>| is_whole(self.text.get(line.clone()).unwrap_or(""));
-            if blank.is_empty() || broken.len() > MOST_BROKEN || !blank.iter().all(whole) {
+            let may_hide_more = !blank.is_empty()
+                && blank.iter().all(whole)
+                && !errors.iter().any(is_unclosed_list);
+            if !may_hide_more {
                 return;
             }
             for line in blank {
@@ -72,24 +84,9 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The errors by place, up to the first unclosed list: the rest of the file seems to be inside.
-    fn in_order<'e>(&self, errors: &'e [Error]) -> Vec<(Place, &'e Error)> {
-        let begin = |error: &Error| error.span().map_or(0, |span| span.start);
-        let mut sorted: Vec<_> = errors.iter().collect();
-        sorted.sort_by_key(|error| begin(error));
-        let in_list = |error: &&Error| error.message().contains("array");
-        if sorted.iter().any(|error| error.message().starts_with("unclosed array"))
-            && let Some(first) = sorted.iter().position(in_list)
-        {
-            sorted.truncate(first.saturating_add(1));
-        }
-        sorted.into_iter().map(|error| (self.place(begin(error)..begin(error)), error)).collect()
-    }
-
     /// The bytes of a line, without its ending.
-    fn line(&self, number: u32) -> Option<Range<usize>> {
-        let index = usize::try_from(number).ok()?.checked_sub(1)?;
-        let start = *self.lines.get(index)?;
+    fn line(&self, number: usize) -> Option<Range<usize>> {
+        let start = *self.lines.get(number.checked_sub(1)?)?;
         let text = self.text.get(start..)?;
         let length = text.find(['\r', '\n']).unwrap_or(text.len());
         Some(start..start.saturating_add(length))
@@ -97,11 +94,17 @@ impl<'t> Document<'t> {
 
     /// Where a span begins; columns count characters.
     pub(super) fn place(&self, span: Range<usize>) -> Place {
-        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let line = self.line_of(span.start);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start..span.start).unwrap_or("");
-        let column = before.chars().count().saturating_add(1);
+        let before = if self.is_ascii { before.len() } else { before.chars().count() };
+        let column = before.saturating_add(1);
         Place::new(Arc::clone(&self.file), narrow(line), narrow(column))
+    }
+
+    /// The number of the line an offset is in, from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// The file as a whole, for what is written nowhere.
@@ -139,6 +142,23 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// The errors by offset, up to the first unclosed list: the rest of the file seems to be inside.
+fn in_order(errors: &[Error]) -> Vec<(usize, &Error)> {
+    let offset = |error: &Error| error.span().map_or(0, |span| span.start);
+    let mut sorted: Vec<_> = errors.iter().map(|error| (offset(error), error)).collect();
+    sorted.sort_by_key(|(offset, _)| *offset);
+    if errors.iter().any(is_unclosed_list)
+        && let Some(first) = sorted.iter().position(|(_, error)| error.message().contains("array"))
+    {
+        sorted.truncate(first.saturating_add(1));
+    }
+    sorted
+}
+
+fn is_unclosed_list(error: &Error) -> bool {
+    error.message().starts_with("unclosed array")
+}
+
 /// Whether nothing of the line goes on in the next, and no table begins with it.
 fn is_whole(line: &str) -> bool {
     !["[", "{", "\"\"\"", "'''"].iter().any(|opening| line.contains(opening))
@@ -150,6 +170,11 @@ fn syntax(error: &Error) -> Problem {
     let remedy =
         known.map_or("write one key = value a line, under a [table]", |(_, remedy)| *remedy);
     Problem::error(Fault::ConfigSyntax, format!("the line is not TOML: {seen}"), remedy)
+}
+
+fn another_file() -> Problem {
+    let message = format!("more than {MOST_BROKEN} lines are not TOML; the rest is not shown");
+    Problem::error(Fault::ConfigSyntax, message, "check that it is the file you meant")
 }
 
 /// What to do about an error, by a part of what the parser says.

@@ -6,25 +6,25 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::LogFormat;
-use super::document::quoted;
+use super::document::{Document, quoted};
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::words::nearest;
 use crate::accept::Budgets;
 use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
 use crate::handshake::{HandshakeSettings, Hints, Versions};
-use crate::place::Written;
+use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 
 /// `[bind]`: which sockets may exist.
 pub(super) fn bind(mut section: Section<'_>) -> Option<BindPolicy> {
     let scope = match section.entry("scope") {
         Some(entry) => scope(&entry),
-        None => Some(Written::new(Scope::Localhost, section.place().clone())),
+        None => Some(Written::new(Scope::Localhost, Place::in_code(DEFAULT))),
     };
     let ports = match section.entry("ports") {
         Some(entry) => ports(&entry),
-        None => unprivileged(&section),
+        None => unprivileged(section.document()),
     };
     section.finish();
     Some(BindPolicy::new(scope?, ports?))
@@ -100,9 +100,10 @@ fn ports(entry: &Entry<'_>) -> Option<Vec<Written<PortRange>>> {
     })
 }
 
-fn unprivileged(section: &Section<'_>) -> Option<Vec<Written<PortRange>>> {
-    let range = section.document().keep(PortRange::parse(UNPRIVILEGED), section.place())?;
-    Some(vec![Written::new(range, section.place().clone())])
+fn unprivileged(document: &Document<'_>) -> Option<Vec<Written<PortRange>>> {
+    let place = Place::in_code(DEFAULT);
+    let range = document.keep(PortRange::parse(UNPRIVILEGED), &place)?;
+    Some(vec![Written::new(range, place)])
 }
 
 /// `[accept]`: how many may be in the hallway.
@@ -210,6 +211,9 @@ pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
     section.finish();
     format
 }
+
+/// Where a rule is written that the file leaves out.
+const DEFAULT: &str = "the default";
 
 /// The ports that need no privilege (RFC 6335 calls the rest system ports).
 const UNPRIVILEGED: &str = "1024-65535";
