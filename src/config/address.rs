@@ -38,15 +38,14 @@ pub(super) struct Families {
 /// The networks of a table. The files hold allowed networks.
 pub(super) fn read(mut section: Section<'_>) -> Option<Addresses> {
     let document = section.document();
-    let allow = section.or("allow", Vec::new(), |entry| entry.each(network));
-    let deny = section.or("deny", Vec::new(), |entry| entry.each(network));
+    let allow = section.or("allow", Vec::new(), networks);
+    let deny = section.or("deny", Vec::new(), networks);
     let files = section.or("files", Vec::new(), |entry| entry.each(list_file));
     section.finish();
-    let (mut allow, deny) = (allow?, deny?);
-    allow.extend(files?.into_iter().flatten());
-    let unique = [&allow, &deny].map(|list| without_twins(document, list));
-    if unique.contains(&false) {
-        return None;
+    let (mut allow, deny, files) = (allow?, deny?, files?);
+    if !files.is_empty() {
+        allow.extend(files.into_iter().flatten());
+        without_twins(document, &allow).then_some(())?;
     }
     warn_of_contradictions(document, &allow, &deny);
     let place = section.is_written().then(|| section.place().clone());
@@ -110,26 +109,34 @@ impl Families {
     }
 }
 
-/// One network.
-pub(super) fn network(entry: &Entry<'_>) -> Option<Written<IpNet>> {
+/// A list of networks, each of them once.
+pub(super) fn networks(entry: &Entry<'_>) -> Option<Vec<Written<IpNet>>> {
+    let items = entry.items();
+    let read: Vec<_> = items.iter().filter_map(network).collect();
+    let is_whole = read.len() == items.len();
+    (without_twins(entry.document(), &read) && is_whole).then_some(read)
+}
+
+fn network(entry: &Entry<'_>) -> Option<Written<IpNet>> {
     let text = entry.string()?;
-    let network = entry.document().keep(parse_network(text.value), &text.place)?;
-    Some(Written::new(network, text.place))
+    Some(Written::new(entry.checked(parse_network(text.value))?, text.place))
 }
 
 /// Reports every network that is in the list already; whether there was none.
-pub(super) fn without_twins(document: &Document<'_>, list: &[Written<IpNet>]) -> bool {
+fn without_twins(document: &Document<'_>, list: &[Written<IpNet>]) -> bool {
     let mut seen = BTreeMap::new();
-    let mut unique = true;
+    let mut is_unique = true;
     for Written { value, place } in list {
-        let Some(first) = seen.insert(value, place) else { continue };
-        seen.insert(value, first);
-        unique = false;
+        let first = *seen.entry(value).or_insert(place);
+        if first == place {
+            continue;
+        }
+        is_unique = false;
         let message = format!("{value} is listed twice, first at {first}");
         let problem = Problem::error(Fault::AddressDuplicate, message, "remove one of the two");
         document.report(problem.at(place));
     }
-    unique
+    is_unique
 }
 
 fn warn_of_contradictions(

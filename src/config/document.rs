@@ -20,6 +20,8 @@ pub(super) struct Document<'t> {
     file: Arc<str>,
     /// The offset of each line's first character.
     lines: Vec<usize>,
+    /// Whether bytes and characters are the same, which spares counting in very long lines.
+    is_ascii: bool,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -30,37 +32,79 @@ impl<'t> Document<'t> {
         let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let breaks = text.match_indices('\n').map(|(offset, _)| offset.saturating_add(1));
         let lines = std::iter::once(first).chain(breaks).collect();
-        Self { text, file: Arc::from(file), lines, problems: RefCell::default() }
+        let is_ascii = text.is_ascii();
+        Self { text, file: Arc::from(file), lines, is_ascii, problems: RefCell::default() }
     }
 
     /// The tables of the file, or nothing when it is not TOML.
     ///
     /// A tree recovered from broken text would report keys as missing that are only unreadable, so
-    /// the syntax is put right first: the first error of every broken line is written down.
+    /// the syntax is put right first.
     pub(super) fn tables(&self) -> Option<DeTable<'t>> {
         let (root, errors) = DeTable::parse_recoverable(self.text);
         if errors.is_empty() {
             return Some(root.into_inner());
         }
-        let mut errors: Vec<_> =
-            errors.iter().map(|error| (self.place(error.span().unwrap_or(0..0)), error)).collect();
-        errors.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut broken = BTreeSet::new();
-        for (place, error) in errors {
-            if broken.insert(place.line()) {
-                self.report(syntax(error).at(&place));
-            }
-        }
+        self.report_broken_lines(errors);
         None
+    }
+
+    /// Writes down the first error of every broken line.
+    ///
+    /// The parser gives up behind some errors. What is broken after them shows once the broken lines
+    /// are blanked, as long as those are whole: a blanked piece of a list would break its other lines.
+    fn report_broken_lines(&self, mut errors: Vec<Error>) {
+        let mut text = self.text.to_owned();
+        let mut broken = BTreeSet::new();
+        while !errors.is_empty() {
+            let mut blank = Vec::new();
+            for (offset, error) in in_order(&errors) {
+                let number = self.line_of(offset);
+                if !broken.insert(number) {
+                    continue;
+                }
+                if broken.len() > MOST_BROKEN {
+                    self.report(another_file().at(&self.place(offset..offset)));
+                    return;
+                }
+                blank.extend(self.line(number));
+                self.report(syntax(error).at(&self.place(offset..offset)));
+            }
+            let whole = |line: &Range<usize>| is_whole(self.text.get(line.clone()).unwrap_or(""));
+            let may_hide_more = !blank.is_empty()
+                && blank.iter().all(whole)
+                && !errors.iter().any(is_unclosed_list);
+            if !may_hide_more {
+                return;
+            }
+            for line in blank {
+                text.replace_range(line.clone(), &" ".repeat(line.len()));
+            }
+            errors = DeTable::parse_recoverable(&text).1;
+        }
+    }
+
+    /// The bytes of a line, without its ending.
+    fn line(&self, number: usize) -> Option<Range<usize>> {
+        let start = *self.lines.get(number.checked_sub(1)?)?;
+        let text = self.text.get(start..)?;
+        let length = text.find(['\r', '\n']).unwrap_or(text.len());
+        Some(start..start.saturating_add(length))
     }
 
     /// Where a span begins; columns count characters.
     pub(super) fn place(&self, span: Range<usize>) -> Place {
-        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let line = self.line_of(span.start);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start..span.start).unwrap_or("");
-        let column = before.chars().count().saturating_add(1);
+        let before = if self.is_ascii { before.len() } else { before.chars().count() };
+        let column = before.saturating_add(1);
         Place::new(Arc::clone(&self.file), narrow(line), narrow(column))
+    }
+
+    /// The number of the line an offset is in, from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// The file as a whole, for what is written nowhere.
@@ -81,7 +125,9 @@ impl<'t> Document<'t> {
     /// All problems, in the order of the file, and whether one of them refuses the start.
     pub(super) fn into_problems(self) -> (Vec<Problem>, bool) {
         let mut problems = self.problems.into_inner();
-        problems.sort_by(|one, other| one.place().cmp(&other.place()));
+        problems.sort_by_key(|problem| (problem.place().cloned(), problem.fault()));
+        // A table that two services share has its flaw once.
+        problems.dedup();
         let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
         (problems, refused)
     }
@@ -96,19 +142,53 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// The errors by offset, up to the first unclosed list: the rest of the file seems to be inside.
+fn in_order(errors: &[Error]) -> Vec<(usize, &Error)> {
+    let offset = |error: &Error| error.span().map_or(0, |span| span.start);
+    let mut sorted: Vec<_> = errors.iter().map(|error| (offset(error), error)).collect();
+    sorted.sort_by_key(|(offset, _)| *offset);
+    if errors.iter().any(is_unclosed_list)
+        && let Some(first) = sorted.iter().position(|(_, error)| error.message().contains("array"))
+    {
+        sorted.truncate(first.saturating_add(1));
+    }
+    sorted
+}
+
+fn is_unclosed_list(error: &Error) -> bool {
+    error.message().starts_with("unclosed array")
+}
+
+/// Whether nothing of the line goes on in the next, and no table begins with it.
+fn is_whole(line: &str) -> bool {
+    !["[", "{", "\"\"\"", "'''"].iter().any(|opening| line.contains(opening))
+}
+
 fn syntax(error: &Error) -> Problem {
     let seen = error.message();
-    let remedy = if seen.contains("must be quoted") {
-        "put text in double quotes: key = \"text\""
-    } else if seen.contains("duplicate key") {
-        "keep one of the two; a table is opened once, and only [[service]] may come again"
-    } else if seen.contains("array") {
-        "separate the values by commas and end the list with ]"
-    } else {
-        "write one key = value a line, under a [table]"
-    };
+    let known = REMEDIES.iter().find(|(part, _)| seen.contains(part));
+    let remedy =
+        known.map_or("write one key = value a line, under a [table]", |(_, remedy)| *remedy);
     Problem::error(Fault::ConfigSyntax, format!("the line is not TOML: {seen}"), remedy)
 }
+
+fn another_file() -> Problem {
+    let message = format!("more than {MOST_BROKEN} lines are not TOML; the rest is not shown");
+    Problem::error(Fault::ConfigSyntax, message, "check that it is the file you meant")
+}
+
+/// What to do about an error, by a part of what the parser says.
+const REMEDIES: [(&str, &str); 6] = [
+    ("must be quoted", "put text in double quotes: key = \"text\""),
+    ("duplicate key", "keep one of the two; only [[service]] and its tables may come again"),
+    ("array", "separate the values of a list by commas, and end it with ]"),
+    ("escape", "double the backslash, or put the text in single quotes"),
+    ("string", "end the text with the quote it begins with, on the same line"),
+    ("unclosed table", "end the name of the table with ]"),
+];
+
+/// Whoever has broken this many lines has another kind of file.
+const MOST_BROKEN: usize = 50;
 
 #[cfg(test)]
 mod tests {

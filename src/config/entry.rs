@@ -28,7 +28,7 @@ pub(super) struct Entry<'d> {
 pub(super) struct Bounds<T> {
     /// What the value may be, both ends included.
     pub(super) range: RangeInclusive<T>,
-    /// A clause that tells the operator what is wrong beyond them.
+    /// A clause that tells the operator what goes wrong beyond them.
     pub(super) why: &'static str,
 }
 
@@ -81,7 +81,9 @@ impl<'d> Entry<'d> {
     /// Text.
     pub(super) fn string(&self) -> Option<Written<&'d str>> {
         let DeValue::String(text) = self.value else {
-            self.takes("text", "put it in double quotes");
+            let is_single = !(self.value.is_array() || self.value.is_table());
+            let remedy = if is_single { "put it in double quotes" } else { "write one text here" };
+            self.takes("text", remedy);
             return None;
         };
         Some(Written::new(text.as_ref(), self.place.clone()))
@@ -216,13 +218,16 @@ impl<'d> Entry<'d> {
     where
         T: PartialOrd + fmt::Display,
     {
-        if let Some(value) = value
-            && bounds.range.contains(&value)
-        {
-            return Some(value);
-        }
-        let message = format!("{self} is {written}, {}", bounds.why);
-        let remedy = format!("write a value {}", bounds.choose());
+        let value = match value {
+            Some(value) if bounds.range.contains(&value) => return Some(value),
+            other => other,
+        };
+        let (least, most) = (bounds.range.start(), bounds.range.end());
+        let is_less = value.map_or(written.starts_with('-'), |value| value < *least);
+        let beyond =
+            if is_less { format!("less than {least}") } else { format!("more than {most}") };
+        let message = format!("{self} is {written}, {beyond}");
+        let remedy = format!("write a value {}: {}", bounds.choose(), bounds.why);
         self.blame(Fault::ConfigBadValue, message, remedy);
         None
     }
@@ -261,10 +266,14 @@ fn whole(integer: &DeInteger<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// A number as it is written, cut when it is absurdly long.
+/// A number as it is written, unless it is absurdly long.
 fn shown(integer: &DeInteger<'_>) -> String {
     let digits = integer.to_string();
-    if digits.len() <= 24 { digits } else { "a number with too many digits".to_owned() }
+    if digits.len() <= LONGEST_NUMBER {
+        digits
+    } else {
+        format!("{}…", digits.split_at_checked(LONGEST_NUMBER).map_or("", |(head, _)| head))
+    }
 }
 
 fn choices<T>(words: &[(&'static str, T)]) -> String {
@@ -276,10 +285,7 @@ fn choices<T>(words: &[(&'static str, T)]) -> String {
 fn described(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the text {}", quoted(text)),
-        DeValue::Integer(integer) => match shown(integer) {
-            long if long.starts_with("a ") => long,
-            digits => format!("the number {digits}"),
-        },
+        DeValue::Integer(integer) => format!("the number {}", shown(integer)),
         DeValue::Float(_) => "a fraction".to_owned(),
         DeValue::Boolean(flag) => flag.to_string(),
         DeValue::Datetime(_) => "a date or time".to_owned(),
@@ -287,3 +293,6 @@ fn described(value: &DeValue<'_>) -> String {
         DeValue::Table(_) => "a table".to_owned(),
     }
 }
+
+/// As many digits as the largest number that any bound could have.
+const LONGEST_NUMBER: usize = 20;

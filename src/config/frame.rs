@@ -13,6 +13,7 @@ use crate::problem::Fault;
 ///
 /// What cannot be read is reported and keeps its default here, so that the rest is read too.
 pub(super) fn read(mut section: Section<'_>, service: Option<&ServiceKind>) -> FramePolicy {
+    let written = section.entry("kind");
     let width = section.or("width", LengthWidth::Four, width).unwrap_or(LengthWidth::Four);
     let order = section.or("order", ByteOrder::Big, |entry| entry.choice(&ORDERS));
     let prefixed = FrameKind::LengthPrefixed { width, order: order.unwrap_or(ByteOrder::Big) };
@@ -26,7 +27,7 @@ pub(super) fn read(mut section: Section<'_>, service: Option<&ServiceKind>) -> F
         ("json-lines", FrameKind::JsonLines),
         ("raw", FrameKind::Raw),
     ];
-    let kind = section.or("kind", default, |entry| entry.choice(&kinds));
+    let kind = written.map_or(Some(default), |entry| entry.choice(&kinds));
     let mut policy = FramePolicy::new(kind.unwrap_or(default));
     policy = bounds(&mut section, policy);
     policy = characters(&mut section, policy);
@@ -44,7 +45,7 @@ fn width(entry: &Entry<'_>) -> Option<LengthWidth> {
         2 => Some(LengthWidth::Two),
         4 => Some(LengthWidth::Four),
         other => {
-            let message = format!("{entry} is {other}, {}", WIDTH.why);
+            let message = format!("{entry} is {other}, but {}", WIDTH.why);
             entry.blame(Fault::ConfigBadValue, message, "write 1, 2 or 4");
             None
         }
@@ -147,29 +148,29 @@ const ORDERS: [(&str, ByteOrder); 2] = [("big", ByteOrder::Big), ("little", Byte
 const TEXTS: [(&str, Text); 3] =
     [("utf-8", Text::Utf8), ("ascii", Text::Ascii), ("any", Text::Any)];
 
-const WIDTH: Bounds<u8> = Bounds { range: 1..=4, why: "which is no number of bytes for a length" };
+const WIDTH: Bounds<u8> = Bounds { range: 1..=4, why: "a length has 1, 2 or 4 bytes" };
 
 const MIN: Bounds<usize> =
-    Bounds { range: 0..=FramePolicy::LARGEST_MAX, why: "which no message could reach" };
+    Bounds { range: 0..=FramePolicy::LARGEST_MAX, why: "no message is shorter or longer" };
 
 const MAX: Bounds<usize> = Bounds {
     range: 1..=FramePolicy::LARGEST_MAX,
-    why: "which lets no message pass, or one session hold too much memory",
+    why: "less lets nothing pass, more lets one session hold too much memory",
 };
 
 /// `serde_json` stops at 128 by default, and others do at similar depths.
 const DEPTH: Bounds<u16> =
-    Bounds { range: 1..=127, why: "which no value has, or is deeper than parsers go" };
+    Bounds { range: 1..=127, why: "deeper values make common parsers refuse or fall" };
 
 /// People and small programs stay far below it; a flood does not.
 const DEFAULT_RATE: &str = "200/s";
 
 /// As many as the fastest rate lets through in a second.
 const BURST: Bounds<u32> =
-    Bounds { range: 1..=1_000_000, why: "which lets no message pass, or every flood" };
+    Bounds { range: 1..=1_000_000, why: "less lets nothing pass, more lets every flood pass" };
 
 /// Below a second a slow link looks idle; after a day nobody is there any more.
 const PATIENCE: Bounds<Duration> = Bounds {
     range: Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
-    why: "which cuts slow clients off or keeps a seat for nobody",
+    why: "less cuts slow clients off, more keeps a seat for nobody",
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::address::{network, without_twins};
+use super::address::networks;
 use super::document::quoted;
 use super::entry::Entry;
 use super::section::Section;
@@ -49,7 +49,7 @@ fn names(entry: &Entry<'_>) -> Option<Vec<Written<PermittedName>>> {
     let mut seen = BTreeMap::new();
     entry.each(|item| {
         let text = item.string()?;
-        let name = item.document().keep(PermittedName::parse(text.value), &text.place)?;
+        let name = item.checked(PermittedName::parse(text.value))?;
         if let Some(first) = seen.insert(name.clone(), text.place.clone()) {
             let message = format!("{} is permitted already, at {first}", quoted(text.value));
             item.blame(Fault::IdentityDuplicate, message, "remove one of the two");
@@ -77,7 +77,6 @@ fn from(entry: &Entry<'_>) -> Option<Vec<IpNet>> {
             "list networks, or remove from to leave the place to the address gate",
         );
     }
-    let networks = entry.each(network)?;
-    without_twins(entry.document(), &networks)
-        .then(|| networks.into_iter().map(|network| network.value).collect())
+    let networks = networks(entry)?;
+    Some(networks.into_iter().map(|network| network.value).collect())
 }

@@ -127,11 +127,8 @@ impl Config {
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let drain = rooms::server(top.table("server", "[server]"));
         let log = rooms::audit(top.table("audit", "[audit]"));
-        let services = service::read(&mut top, default.as_ref());
+        let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
-        if let (Some(bind), Some(services)) = (&bind, &services) {
-            service::judge(top.document(), bind, services);
-        }
         Some(Self {
             bind: bind?,
             accept: accept?,

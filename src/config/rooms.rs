@@ -6,25 +6,25 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::LogFormat;
-use super::document::quoted;
+use super::document::{Document, quoted};
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::words::nearest;
 use crate::accept::Budgets;
 use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
 use crate::handshake::{HandshakeSettings, Hints, Versions};
-use crate::place::Written;
+use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 
 /// `[bind]`: which sockets may exist.
 pub(super) fn bind(mut section: Section<'_>) -> Option<BindPolicy> {
     let scope = match section.entry("scope") {
         Some(entry) => scope(&entry),
-        None => Some(Written::new(Scope::Localhost, section.place().clone())),
+        None => Some(Written::new(Scope::Localhost, Place::in_code(DEFAULT))),
     };
     let ports = match section.entry("ports") {
         Some(entry) => ports(&entry),
-        None => unprivileged(&section),
+        None => unprivileged(section.document()),
     };
     section.finish();
     Some(BindPolicy::new(scope?, ports?))
@@ -75,7 +75,7 @@ fn scope_rules(entry: &Entry<'_>) -> Option<Vec<Written<ScopeRule>>> {
     }
     entry.each(|item| {
         let text = item.string()?;
-        let rule = item.document().keep(ScopeRule::parse(text.value), &text.place)?;
+        let rule = item.checked(ScopeRule::parse(text.value))?;
         Some(Written::new(rule, text.place))
     })
 }
@@ -95,14 +95,15 @@ fn ports(entry: &Entry<'_>) -> Option<Vec<Written<PortRange>>> {
         } else {
             item.string()?.value.to_owned()
         };
-        let range = item.document().keep(PortRange::parse(&text), item.place())?;
+        let range = item.checked(PortRange::parse(&text))?;
         Some(Written::new(range, item.place().clone()))
     })
 }
 
-fn unprivileged(section: &Section<'_>) -> Option<Vec<Written<PortRange>>> {
-    let range = section.document().keep(PortRange::parse(UNPRIVILEGED), section.place())?;
-    Some(vec![Written::new(range, section.place().clone())])
+fn unprivileged(document: &Document<'_>) -> Option<Vec<Written<PortRange>>> {
+    let place = Place::in_code(DEFAULT);
+    let range = document.keep(PortRange::parse(UNPRIVILEGED), &place)?;
+    Some(vec![Written::new(range, place)])
 }
 
 /// `[accept]`: how many may be in the hallway.
@@ -115,10 +116,11 @@ pub(super) fn accept(mut section: Section<'_>) -> Option<Budgets> {
     if let (Some(strangers), Some(per_source)) = (strangers, per_source)
         && per_source > strangers
     {
+        let default = if written.is_some() { "" } else { " by default" };
         let problem = Problem::error(
             Fault::ConfigBadValue,
             format!(
-                "per_source in [accept] is {per_source}, more than the {strangers} of strangers"
+                "per_source in [accept] is {per_source}{default}, more than the {strangers} of strangers"
             ),
             "choose it well below strangers, so that one network cannot take every seat",
         );
@@ -210,23 +212,26 @@ pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
     format
 }
 
+/// Where a rule is written that the file leaves out.
+const DEFAULT: &str = "the default";
+
 /// The ports that need no privilege (RFC 6335 calls the rest system ports).
 const UNPRIVILEGED: &str = "1024-65535";
 
-const PORT: Bounds<u16> = Bounds { range: 1..=u16::MAX, why: "which is no port" };
+const PORT: Bounds<u16> = Bounds { range: 1..=u16::MAX, why: "there are no others" };
 
 /// A million connections hold a million descriptors, more than one host is set up for.
 const BUDGET: Bounds<usize> =
-    Bounds { range: 1..=1_000_000, why: "which is no number of connections this can hold" };
+    Bounds { range: 1..=1_000_000, why: "none is a closed door, and no host holds more" };
 
 /// Less is shorter than a handshake over a mobile link; more lets a stalled stranger keep its seat.
 const DEADLINE: Bounds<Duration> = Bounds {
     range: Duration::from_millis(100)..=Duration::from_secs(300),
-    why: "which cuts honest clients off or lets idle strangers keep their seats",
+    why: "less cuts honest clients off, more lets idle strangers keep their seats",
 };
 
 /// Nobody waits longer than an hour for a server to stop.
 const DRAIN: Bounds<Duration> = Bounds {
     range: Duration::ZERO..=Duration::from_secs(3600),
-    why: "which is longer than a stop should take",
+    why: "nobody waits longer for a server to stop",
 };

@@ -68,7 +68,7 @@ impl<'d> Section<'d> {
             self.blame(
                 Fault::ConfigMissingKey,
                 format!("{} has no {key}, and there is no default", self.name),
-                format!("add a line such as {key} = {example}"),
+                format!("add it, such as {key} = {example}"),
             );
         }
         entry
@@ -156,7 +156,7 @@ impl<'d> Section<'d> {
         let message = format!("{} has no {what} {}", self.name, quoted(key));
         let remedy = match nearest(key, self.known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("remove it; {} knows {}", self.name, listed(&self.known)),
+            None => format!("remove it; {} takes {}", self.name, listed(&self.known)),
         };
         Problem::error(Fault::ConfigUnknownKey, message, remedy)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::address::{self, Addresses, Families};
-use super::document::Document;
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
@@ -18,9 +17,11 @@ use crate::place::{Place, Written};
 use crate::problem::Fault;
 use crate::service::{Forward, Upstream};
 
-/// All services. `default` is the address table of those that have none.
+/// All services, with listeners that `bind` allows. `default` is the address table of those that
+/// have none.
 pub(super) fn read(
     top: &mut Section<'_>,
+    bind: Option<&BindPolicy>,
     default: Option<&Addresses>,
 ) -> Option<Vec<ServiceConfig>> {
     let sections = top.tables("service", "[[service]]")?;
@@ -42,29 +43,17 @@ pub(super) fn read(
             "run a second doorward for the others",
         );
     }
-    let mut taken = Taken::default();
+    let bind = bind.filter(|bind| !names_an_interface(bind));
+    let mut taken = Taken { bind, names: BTreeMap::new(), listeners: Vec::new() };
     let services: Vec<_> =
         sections.into_iter().map(|section| service(section, default, &mut taken)).collect();
     services.into_iter().collect()
 }
 
-/// Reports listeners that the bind policy will not open, as far as the file alone can tell: what an
-/// interface has is judged when sockets are opened.
-pub(super) fn judge(document: &Document<'_>, bind: &BindPolicy, services: &[ServiceConfig]) {
-    let by_interface = |rule: &Written<ScopeRule>| matches!(rule.value, ScopeRule::Interface(_));
-    if matches!(&bind.scope().value, Scope::Only(rules) if rules.iter().any(by_interface)) {
-        return;
-    }
-    for listen in services.iter().flat_map(|service| &service.listen) {
-        if let Listen::Address(address) = listen.value {
-            document.keep(bind.judge(address, &Interfaces::default()), &listen.place);
-        }
-    }
-}
-
-/// What the services before have: no two may share it.
-#[derive(Debug, Default)]
+/// What the services before have, which no two may share, and where any may listen at all.
+#[derive(Debug)]
 struct Taken<'d> {
+    bind: Option<&'d BindPolicy>,
     names: BTreeMap<&'d str, Place>,
     listeners: Vec<Written<Listen>>,
 }
@@ -195,6 +184,9 @@ impl<'d> Taken<'d> {
             return None;
         }
         self.listeners.push(listen.clone());
+        if let (Some(bind), Listen::Address(address)) = (self.bind, &listen.value) {
+            entry.checked(bind.judge(*address, &Interfaces::default()))?;
+        }
         Some(listen)
     }
 }
@@ -202,7 +194,7 @@ impl<'d> Taken<'d> {
 /// An address with a port, or `{ interface = "eth0", port = 8443 }`.
 fn listen(entry: &Entry<'_>) -> Option<Listen> {
     if let DeValue::String(text) = entry.value() {
-        return entry.document().keep(Listen::parse(text), entry.place());
+        return entry.checked(Listen::parse(text));
     }
     let mut table = Section::of(
         entry,
@@ -214,6 +206,12 @@ fn listen(entry: &Entry<'_>) -> Option<Listen> {
     let port = table.required("port", "8443").and_then(|entry| entry.number(&PORT));
     table.finish();
     Some(Listen::Interface { name: name?.value.to_owned(), port: port? })
+}
+
+/// What an interface has is judged when sockets are opened: the file alone cannot tell.
+fn names_an_interface(bind: &BindPolicy) -> bool {
+    let by_interface = |rule: &Written<ScopeRule>| matches!(rule.value, ScopeRule::Interface(_));
+    matches!(&bind.scope().value, Scope::Only(rules) if rules.iter().any(by_interface))
 }
 
 /// Whether opening the second would fail: a wildcard takes the port on every address of its family.
@@ -262,10 +260,10 @@ const MOST_LISTENERS: usize = 64;
 /// As long as a label of a metric is readable in a table.
 const LONGEST_NAME: usize = 32;
 
-const PORT: Bounds<u16> = Bounds { range: 0..=u16::MAX, why: "which is no port" };
+const PORT: Bounds<u16> = Bounds { range: 0..=u16::MAX, why: "there are no others" };
 
 /// An upstream is near: what takes a minute to accept does not work, what takes 10 ms may.
 const CONNECT_DEADLINE: Bounds<Duration> = Bounds {
     range: Duration::from_millis(100)..=Duration::from_secs(60),
-    why: "which gives up on a working upstream or keeps a visitor waiting",
+    why: "less gives up on a working upstream, more keeps a visitor waiting",
 };

@@ -5,11 +5,21 @@
 //! none where there is no such file. `DOORWARD_BLESS=1 cargo test --test it config` writes both
 //! kinds anew from what the program says now: read the difference before you commit it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a helper of a test did not find is a failure of the test"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use doorward::config::Config;
+use doorward::address::{AddressGate, NetworkRule};
+use doorward::config::{Config, LogFormat, ServiceKind};
+use doorward::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
+use doorward::handshake::{Hints, Versions};
 use doorward::problem::{Fault, Problem, Severity};
 use proptest::prelude::*;
 
@@ -21,7 +31,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 101, "files in the corpus");
+    assert_eq!(files.len(), 107, "files in the corpus");
 }
 
 #[test]
@@ -88,6 +98,63 @@ fn the_reference_names_every_key() {
 }
 
 #[test]
+fn what_is_written_is_what_the_rooms_hold() {
+    let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
+    let Config { bind, accept, handshake, services, drain, log } = &config;
+    assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
+    let budgets = [accept.strangers, accept.per_source, accept.members];
+    assert_eq!(budgets.map(usize::from), [5, 4, 6]);
+    let files = [&handshake.certificate, &handshake.key, &handshake.clients];
+    assert_eq!(files.map(|file| file.value.to_str().unwrap()), ["a.pem", "b.pem", "c.pem"]);
+    let crl: Vec<_> = handshake.crl.iter().map(|file| file.value.to_str().unwrap()).collect();
+    assert_eq!(crl, ["d.pem", "e.pem"]);
+    assert_eq!(handshake.versions, Versions::Tls12And13);
+    assert_eq!(handshake.hints, Hints::Published);
+    assert_eq!((handshake.deadline, *drain), (Duration::from_secs(7), Duration::from_millis(8)));
+    assert_eq!(*log, LogFormat::Json);
+    let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
+    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:29:1".to_owned()));
+    let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
+    assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
+    assert_eq!(
+        rules(&service.address),
+        [
+            "10.0.0.0/8 Allow x.toml:35:13",
+            "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
+            "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
+            "fd00:1::/32 Allow tests/config/lists/offices:5:1",
+            "10.9.0.0/16 Deny x.toml:36:11"
+        ]
+    );
+    let [rule, other] = service.identity.rules() else { panic!("not two rules") };
+    assert_eq!(rule.names()[0].value.to_string(), "dns:alice");
+    assert_eq!(rule.names()[0].place.to_string(), "x.toml:40:14");
+    assert_eq!(rule.from().unwrap()[0].to_string(), "10.5.0.0/16");
+    assert_eq!(other.from(), None);
+    assert!(matches!(service.kind, ServiceKind::Echo));
+    assert_eq!(rules(&forward.address), ["127.0.0.0/8 Allow x.toml:6:10"]);
+    let ServiceKind::Forward(to) = &forward.kind else { panic!("no forward") };
+    assert_eq!(to.to.to_string(), "unix:/run/app.sock");
+    assert_eq!(to.connect_deadline, Duration::from_secs(9));
+    assert_eq!(forward.frame.kind(), FrameKind::Raw);
+}
+
+#[test]
+fn what_is_written_of_a_frame_is_what_its_policy_holds() {
+    let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
+    let (width, order) = (LengthWidth::Two, ByteOrder::Little);
+    let policy = FramePolicy::new(FrameKind::LengthPrefixed { width, order })
+        .bounds(2, 1024)
+        .and_then(|policy| policy.text(Text::Ascii))
+        .and_then(|policy| policy.allow_control(['\t', '\u{1b}']))
+        .unwrap()
+        .at_rate(Some(Rate::parse("30/m").unwrap().with_burst(3)))
+        .idle_after(Duration::from_secs(11))
+        .first_within(Duration::from_secs(12));
+    assert_eq!(*config.services[0].frame, policy);
+}
+
+#[test]
 fn a_configuration_that_is_no_file_is_one_problem() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("doorward.toml");
@@ -104,7 +171,7 @@ fn a_configuration_that_is_no_file_is_one_problem() {
 proptest! {
     #[test]
     fn no_text_stops_the_reader(text in "\\PC*") {
-        let _ = Config::parse(&text, "x.toml");
+        drop(Config::parse(&text, "x.toml"));
     }
 
     #[test]
@@ -126,6 +193,11 @@ proptest! {
     }
 }
 
+fn rules(gate: &AddressGate) -> Vec<String> {
+    let rule = |rule: &NetworkRule| format!("{} {:?} {}", rule.network, rule.effect, rule.place);
+    gate.rules().iter().map(rule).collect()
+}
+
 fn defaults(config: &Config) -> String {
     let Config { accept, handshake, services, drain, log, .. } = config;
     let frame = &services[0].frame;
@@ -145,7 +217,7 @@ fn known_keys(table: &str) -> Vec<String> {
     let text = format!("{table}\nxxxxxxxxxxxxxxxxxxxxxxx = 1\n");
     let problems = Config::parse(&text, "x.toml").map(|_| ()).unwrap_err();
     let unknown = problems.iter().find(|one| one.fault() == Fault::ConfigUnknownKey).unwrap();
-    let (_, keys) = unknown.remedy().rsplit_once(" knows ").unwrap();
+    let (_, keys) = unknown.remedy().rsplit_once(" takes ").unwrap();
     keys.split([',', ' '])
         .filter(|word| !word.is_empty() && *word != "and")
         .map(str::to_owned)
@@ -193,6 +265,73 @@ listen = "127.0.0.1:8443"
 kind = "echo"
 "#;
 
+/// Every key with a value that is no default.
+const EVERYTHING: &str = r#"[bind]
+scope = ["10.20.0.0/16"]
+ports = ["9000-9100"]
+
+[address]
+allow = ["127.0.0.0/8"]
+
+[accept]
+strangers = 5
+per_source = 4
+members = 6
+
+[handshake]
+certificate = "a.pem"
+key = "b.pem"
+clients = "c.pem"
+crl = ["d.pem", "e.pem"]
+deadline = "7s"
+versions = ["1.2", "1.3"]
+hints = true
+
+[server]
+drain = "8ms"
+
+[audit]
+format = "json"
+
+# one
+[[service]]
+name = "one"
+listen = ["10.20.0.1:9000", { interface = "lo", port = 9001 }]
+kind = "echo"
+
+  [service.address]
+  allow = [ "10.0.0.0/8"]
+  deny = ["10.9.0.0/16"]
+  files = "tests/config/lists/offices"
+
+  [[service.identity]]
+  permit = [ "dns:alice"]
+  from = "10.5.0.0/16"
+
+  [[service.identity]]
+  permit = "email:bob@example.test"
+
+  [service.frame]
+  kind = "length-prefixed"
+  width = 2
+  order = "little"
+  min = 2
+  max = "1KiB"
+  text = "ascii"
+  allow_control = ["\t", "\u001b"]
+  rate = "30/m"
+  burst = 3
+  idle = "11s"
+  first = "12s"
+
+[[service]]
+name = "two"
+listen = "10.20.0.1:9100"
+kind = "forward"
+to = "unix:/run/app.sock"
+connect_deadline = "9s"
+"#;
+
 /// Each table as it is opened, and as the reference opens it.
 const TABLES: [(&str, &str); 10] = [
     ("", ""),
@@ -208,7 +347,7 @@ const TABLES: [(&str, &str); 10] = [
 ];
 
 /// Every fault that reading a configuration can find.
-const FAULTS: [Fault; 29] = [
+const FAULTS: [Fault; 31] = [
     Fault::ConfigUnreadable,
     Fault::ConfigSyntax,
     Fault::ConfigUnknownKey,
@@ -219,6 +358,8 @@ const FAULTS: [Fault; 29] = [
     Fault::BindBadPorts,
     Fault::BindBadListen,
     Fault::BindDuplicate,
+    Fault::BindOutsideScope,
+    Fault::BindPortNotAllowed,
     Fault::BindOpenToAll,
     Fault::AddressBadNetwork,
     Fault::AddressHostBits,
