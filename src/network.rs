@@ -58,7 +58,11 @@ fn length(text: &str, prefix: &str, longest: u8) -> Result<u8, Problem> {
             }
             _ => format!("write a prefix length from 0 to {longest} after the slash"),
         };
-        Problem::error(Fault::AddressBadNetwork, format!("{text:?} has no prefix length"), remedy)
+        Problem::error(
+            Fault::AddressBadNetwork,
+            format!("{text:?} has no prefix length from 0 to {longest}"),
+            remedy,
+        )
     })
 }
 

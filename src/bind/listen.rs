@@ -92,17 +92,18 @@ fn no_address(text: &str) -> Problem {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let port = port.parse::<u16>().ok();
     let suggested = port.unwrap_or(8443);
-    if text.parse::<IpAddr>().is_ok() {
-        let brackets = if text.contains(':') { ("[", "]") } else { ("", "") };
-        let remedy = format!("write \"{}{text}{}:8443\"", brackets.0, brackets.1);
-        return bad(text, "has no port", remedy);
-    }
-    if port.is_some() && host.parse::<Ipv6Addr>().is_ok() {
+    let likely = port.is_some_and(|port| port >= 1000) || text.parse::<IpAddr>().is_err();
+    if port.is_some() && likely && host.parse::<Ipv6Addr>().is_ok() {
         return bad(
             text,
             "has an IPv6 address without brackets",
             format!("write \"[{host}]:{suggested}\""),
         );
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        let brackets = if text.contains(':') { ("[", "]") } else { ("", "") };
+        let remedy = format!("write \"{}{text}{}:8443\"", brackets.0, brackets.1);
+        return bad(text, "has no port", remedy);
     }
     if host.eq_ignore_ascii_case("localhost") {
         let [v4, v6] = LOOPBACK.map(|ip| SocketAddr::new(ip, suggested));
