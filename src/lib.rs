@@ -4,3 +4,4 @@ pub mod place;
 pub mod peer;
 pub mod refusal;
 pub mod problem;
+pub mod pki;
