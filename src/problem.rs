@@ -79,6 +79,20 @@ faults! {
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
+    CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
+    CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";
+    CertsExists, "certs.exists", "Something is already where a new file would go.";
+    CertsSymlink, "certs.symlink", "A path of the store is a symbolic link, so what is written could go anywhere.";
+    CertsUnwritable, "certs.unwritable", "A file or directory of the store cannot be written.";
+    CertsUnreadable, "certs.unreadable", "A file of the store cannot be read, or does not hold what it should.";
+    CertsLocked, "certs.locked", "Another process is changing the store.";
+    CertsNoAuthority, "certs.no-authority", "The directory holds no authority that could sign.";
+    CertsNotAuthority, "certs.not-authority", "The certificate is not fit to sign others.";
+    CertsKeyMismatch, "certs.key-mismatch", "The private key does not belong to the certificate.";
+    CertsAuthorityExpired, "certs.authority-expired", "The authority is past its last day, or not valid yet.";
+    CertsOutsideConstraints, "certs.outside-constraints", "The authority may not vouch for that name, role or depth.";
+    CertsUnknown, "certs.unknown", "The store has issued no such certificate.";
+    CertsCryptography, "certs.cryptography", "A key could not be made, or a signature not be written.";
 }
 
 impl fmt::Display for Fault {

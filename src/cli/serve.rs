@@ -2,7 +2,6 @@
 
 mod report;
 
-use std::future::Future;
 use std::path::Path;
 
 use doorward::config::{Config, LogFormat};
@@ -91,15 +90,21 @@ async fn stop(mut signals: Signals, stopper: Stopper) {
 ///
 /// Where any of the files exists, nothing is made: a start never papers over a lost file.
 fn first_start(config: &Config) -> Result<(), Problem> {
-    let directory = Path::new(pki::DEVELOPMENT_DIRECTORY);
+    let directory = Path::new(DEVELOPMENT_DIRECTORY);
     let settings = &config.handshake;
     let named = [&settings.certificate, &settings.key, &settings.clients].into_iter();
     let mut named = named.chain(&settings.crl).map(|file| file.value.as_path());
     if !named.all(|file| file.starts_with(directory) && !file.exists()) {
         return Ok(());
     }
-    let made = pki::development(directory)?;
-    screen::say(format_args!("{made}"));
+    pki::development(directory)?;
+    let doorward = std::env::args().next().unwrap_or_else(|| "doorward".to_owned());
+    screen::say(
+        "first start: certs/ now holds a development authority, a server certificate for localhost,\n\
+         127.0.0.1 and ::1, and a client certificate for alice. Try it from a second terminal, here:",
+    );
+    screen::say(format_args!("  {doorward} connect hello"));
+    screen::say(format_args!("  {OPENSSL}"));
     Ok(())
 }
 
@@ -142,12 +147,10 @@ impl Signals {
         })
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
@@ -163,12 +166,17 @@ impl Signals {
         Ok(Self)
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            // Without a signal to wait for, the process is ended by its owner.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+    async fn next(&mut self) {
+        // Without a signal to wait for, the process is ended by its owner.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
+
+/// Where the default configuration expects its certificates.
+const DEVELOPMENT_DIRECTORY: &str = "certs";
+/// One message of five bytes; the pause lets the answer come before `s_client` ends with its input.
+const OPENSSL: &str = "(printf '\\0\\0\\0\\5hello'; sleep 1) | openssl s_client -quiet -no_ign_eof \
+    -connect 127.0.0.1:8443 -CAfile certs/trust.pem \
+    -cert certs/client/alice/chain.pem -key certs/client/alice/key.pem";

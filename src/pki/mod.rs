@@ -1,3 +1,30 @@
-//! Keys and certificates: how they are read, and where they will be made.
+//! Keys and certificates: an authority for development and tests, and the files of every authority.
+//!
+//! [`Authority`] issues, [`Store`] keeps what was issued on disk, [`keyfile`] reads what others made.
+//! Nothing here ever looks at a name in a common name to decide, and nothing here is on the path of a visitor.
 
+mod authority;
+mod credential;
+mod disk;
+mod draft;
+mod inventory;
+mod key;
 pub mod keyfile;
+mod layout;
+mod limits;
+mod name;
+mod pem;
+mod profile;
+mod revoke;
+mod store;
+
+pub use authority::{Authority, AuthorityOptions, Depth};
+pub use credential::Credential;
+pub use draft::{Draft, RawName, Usage};
+pub use inventory::{Entry, Issued, Revoked};
+pub use key::{Key, KeyType};
+pub use layout::Layout;
+pub use name::{ClientIdentity, ClientName, Email, HostName, SpiffeId, Subtree};
+pub use profile::{Constraints, Options, Role, Serial};
+pub use revoke::{Reason, Revocation, RevocationList};
+pub use store::{Development, Plan, Store, Target, development};

@@ -37,7 +37,8 @@ fn order() -> Vec<String> {
 /// The top-level module a file belongs to; none for the binary and for `lib.rs`.
 fn module_of(path: &Path) -> Option<String> {
     let relative = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    let first = relative.components().next()?.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
+    let first =
+        relative.components().next()?.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
     (!["lib", "main", "cli", "lab"].contains(&first.as_str())).then_some(first)
 }
 
@@ -73,7 +74,10 @@ fn a_module_uses_only_modules_above_it() {
             let Some(other) = place(name) else { continue };
             uses += 1;
             if other > own {
-                upward.push(format!("{}: {module} uses {name}, which stands below it", path.display()));
+                upward.push(format!(
+                    "{}: {module} uses {name}, which stands below it",
+                    path.display()
+                ));
             }
         }
     }
@@ -90,7 +94,9 @@ fn gates_decide_and_do_not_wait() {
             continue;
         }
         looked_at += 1;
-        for forbidden in ["async ", ".await", "Instant::now", "SystemTime::now", "std::fs", "tokio::"] {
+        for forbidden in
+            ["async ", ".await", "Instant::now", "SystemTime::now", "std::fs", "tokio::"]
+        {
             assert!(!code(text).contains(forbidden), "{} has {forbidden:?}", path.display());
         }
     }

@@ -10,4 +10,11 @@
     reason = "a test whose scene cannot be set should stop there, and say so"
 )]
 
+mod support;
+
+mod accept;
+mod architecture;
 mod config;
+mod handshake;
+mod service;
+mod visitors;

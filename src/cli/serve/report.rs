@@ -103,15 +103,15 @@ fn names_of(gate: &IdentityGate) -> Vec<String> {
     for rule in gate.rules() {
         let names: Vec<_> =
             rule.names().iter().take(SHOWN).map(|name| name.value.to_string()).collect();
-        let more = rule.names().len().saturating_sub(names.len());
-        let mut text = names.join(", ");
-        if more > 0 {
-            text.push_str(&format!(" and {more} more"));
-        }
-        if let Some(from) = rule.from() {
+        let more = match rule.names().len().saturating_sub(names.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let from = rule.from().map(|from| {
             let from: Vec<_> = from.iter().take(SHOWN).map(ToString::to_string).collect();
-            text.push_str(&format!(" from {}", from.join(", ")));
-        }
+            format!(" from {}", from.join(", "))
+        });
+        let text = format!("{}{more}{}", names.join(", "), from.unwrap_or_default());
         lines.push(text);
     }
     if lines.is_empty() {

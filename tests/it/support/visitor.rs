@@ -45,9 +45,8 @@ impl Visitor {
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match credential {
-            Some(credential) => {
-                builder.with_client_cert_resolver(showing(credential.chain().to_vec(), credential.key()))
-            }
+            Some(credential) => builder
+                .with_client_cert_resolver(showing(credential.chain().to_vec(), credential.key())),
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::in_memory_sessions(16);

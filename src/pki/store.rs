@@ -1,0 +1,385 @@
+//! A store: an authority and everything it has issued, in one directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use crate::pki::authority::{Authority, AuthorityOptions};
+use crate::pki::credential::{Credential, Facts};
+use crate::pki::disk::{self, Lock, Secrecy};
+use crate::pki::inventory::{self, Entry, Issued, Line, Revoked};
+use crate::pki::keyfile;
+use crate::pki::layout::Layout;
+use crate::pki::name::{ClientIdentity, ClientName, HostName, Subtree};
+use crate::pki::profile::{self, Options, Role, Serial};
+use crate::pki::revoke::{Reason, Revocation, RevocationList};
+use crate::problem::{Fault, Problem};
+
+/// An authority and what it has issued, on disk.
+///
+/// Every change holds a lock, so that several processes may share a store; every file is written aside and
+/// moved to its place, so that none is ever half there; nothing is overwritten and no link is followed.
+#[derive(Clone, Debug)]
+pub struct Store {
+    layout: Layout,
+}
+
+/// What a new store holds from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How the authority is made.
+    pub authority: AuthorityOptions,
+    /// How servers and clients are made.
+    pub leaf: Options,
+    /// The names of each server.
+    pub servers: Vec<Vec<HostName>>,
+    /// The clients.
+    pub clients: Vec<ClientIdentity>,
+}
+
+impl Plan {
+    /// One server with these names, and these clients, all with defaults.
+    ///
+    /// The authority may vouch for names of development, for these names, and for what is below them.
+    #[must_use]
+    pub fn new(server: Vec<HostName>, clients: Vec<ClientIdentity>) -> Self {
+        let mut authority = AuthorityOptions::default();
+        let more: Vec<_> = server
+            .iter()
+            .filter(|host| !authority.constraints.permit(host))
+            .map(Subtree::from)
+            .collect();
+        authority.constraints = authority.constraints.permitting(more);
+        Self { authority, leaf: Options::default(), servers: vec![server], clients }
+    }
+
+    /// A server for this machine and a client `alice`.
+    fn development() -> Result<Self, Problem> {
+        Ok(Self::new(HostName::loopback().to_vec(), vec!["alice".parse()?]))
+    }
+}
+
+/// What [`development`] came upon.
+#[derive(Clone, Debug)]
+pub enum Development {
+    /// There was nothing: this store was made.
+    Made(Store),
+    /// This store was there, and was left as it is.
+    Found(Store),
+}
+
+impl Development {
+    /// The store, made or found.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        match self {
+            Self::Made(store) | Self::Found(store) => store,
+        }
+    }
+}
+
+/// Makes sure that a directory holds what development needs: an authority for names of development, a server
+/// certificate for this machine, a client `alice`, and an empty revocation list.
+///
+/// All of it appears or none of it; one who is killed half-way leaves nothing that counts, and the next call
+/// finishes or begins anew. A store that is there is left as it is.
+///
+/// # Errors
+/// [`Fault::CertsUnwritable`], [`Fault::CertsSymlink`], [`Fault::CertsLocked`], or [`Fault::CertsExists`] where
+/// parts of a store are there without the rest.
+pub fn development(dir: &Path) -> Result<Development, Problem> {
+    let layout = Layout::new(disk::store_directory(dir)?);
+    let _lock = lock(&layout)?;
+    if layout.is_complete() {
+        return Ok(Development::Found(Store { layout }));
+    }
+    make(&layout, &Plan::development()?)?;
+    Ok(Development::Made(Store { layout }))
+}
+
+/// Which certificates to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every certificate of a client that still counts.
+    Client(ClientName),
+    /// The certificate with this serial number.
+    Serial(Serial),
+}
+
+impl Store {
+    /// Makes a store in a directory that holds none; it may hold other files.
+    ///
+    /// # Errors
+    /// [`Fault::CertsExists`] where a store or a part of one is; the faults of writing and of issuing.
+    pub fn create(dir: &Path, plan: &Plan) -> Result<Self, Problem> {
+        let layout = Layout::new(disk::store_directory(dir)?);
+        let _lock = lock(&layout)?;
+        make(&layout, plan)?;
+        Ok(Self { layout })
+    }
+
+    /// Opens a store that was made before, and finishes making it if that was interrupted.
+    ///
+    /// # Errors
+    /// [`Fault::CertsNoAuthority`] where there is none.
+    pub fn open(dir: &Path) -> Result<Self, Problem> {
+        let none = || {
+            let message = format!("there is no store of certificates in {}", dir.display());
+            let remedy = format!("make one: doorward certs init --dir {}", dir.display());
+            Problem::error(Fault::CertsNoAuthority, message, remedy)
+        };
+        let layout = Layout::new(dir.canonicalize().map_err(|_| none())?);
+        if layout.is_interrupted() {
+            drop(lock(&layout)?);
+        }
+        if layout.is_complete() { Ok(Self { layout }) } else { Err(none()) }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Its authority, checked to be fit for signing now.
+    ///
+    /// # Errors
+    /// [`Fault::CertsNoAuthority`] if its key is not here; as [`Authority::open`].
+    pub fn authority(&self) -> Result<Authority, Problem> {
+        let key = self.layout.authority_key();
+        if disk::kind_at(&key)?.is_none() {
+            let message =
+                format!("the private key of the authority, {}, is not here", key.display());
+            let remedy =
+                "issue where the key is kept, or make a new authority in another directory";
+            return Err(Problem::error(Fault::CertsNoAuthority, message, remedy));
+        }
+        Authority::open(&self.layout.authority(), &key)
+    }
+
+    /// Issues a server certificate, filed under the first name, and returns its directory.
+    ///
+    /// # Errors
+    /// [`Fault::CertsExists`] if there is one of that name; as [`Authority::server`].
+    pub fn issue_server(&self, names: &[HostName], options: Options) -> Result<PathBuf, Problem> {
+        let _lock = lock(&self.layout)?;
+        issue_server(&self.layout, &self.authority()?, names, options)
+    }
+
+    /// Issues a client certificate, filed under the client's name, and returns its directory.
+    ///
+    /// # Errors
+    /// [`Fault::CertsExists`] if there is one of that name; as [`Authority::client`].
+    pub fn issue_client(
+        &self,
+        identity: &ClientIdentity,
+        options: Options,
+    ) -> Result<PathBuf, Problem> {
+        let _lock = lock(&self.layout)?;
+        issue_client(&self.layout, &self.authority()?, identity, options)
+    }
+
+    /// Revokes certificates and publishes a new revocation list; returns the serial numbers that are new on it.
+    ///
+    /// What was revoked before stays revoked, with its first reason; a new list is signed all the same.
+    ///
+    /// # Errors
+    /// [`Fault::CertsUnknown`] if the store issued none that is meant.
+    pub fn revoke(&self, target: &Target, reason: Reason) -> Result<Vec<Serial>, Problem> {
+        let _lock = lock(&self.layout)?;
+        let authority = self.authority()?;
+        let meant: Vec<Entry> =
+            self.list()?.into_iter().filter(|entry| target.means(&entry.issued)).collect();
+        if meant.is_empty() {
+            let message = format!("the store has issued no certificate for {target}");
+            return Err(Problem::error(
+                Fault::CertsUnknown,
+                message,
+                "look up the name or serial number: doorward certs list",
+            ));
+        }
+        let mut revoked = Vec::new();
+        for entry in meant.into_iter().filter(|entry| entry.revoked.is_none()) {
+            let serial = entry.issued.serial;
+            let line = Revoked { serial: serial.clone(), reason, at: OffsetDateTime::now_utc() };
+            inventory::record(&self.layout.inventory(), &Line::Revoked(line))?;
+            revoked.push(serial);
+        }
+        publish_revocations(&self.layout, &authority)?;
+        Ok(revoked)
+    }
+
+    /// Signs the revocation list anew, with a higher number and a later end.
+    ///
+    /// # Errors
+    /// As [`Store::authority`], and the faults of writing.
+    pub fn publish_revocations(&self) -> Result<(), Problem> {
+        let _lock = lock(&self.layout)?;
+        publish_revocations(&self.layout, &self.authority()?)
+    }
+
+    /// Everything the store has issued, its authority included, the oldest first.
+    ///
+    /// # Errors
+    /// [`Fault::CertsUnreadable`] if the inventory is missing or damaged.
+    pub fn list(&self) -> Result<Vec<Entry>, Problem> {
+        inventory::read(&self.layout.inventory())
+    }
+}
+
+impl Target {
+    /// The authority itself is never meant: its own list cannot revoke it.
+    fn means(&self, issued: &Issued) -> bool {
+        match self {
+            Self::Client(name) => {
+                issued.role == Role::Client
+                    && issued.names.first() == Some(&format!("dns:{}", name.dns()))
+            }
+            Self::Serial(serial) => issued.role != Role::Authority && issued.serial == *serial,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(name) => write!(f, "the client {name}"),
+            Self::Serial(serial) => write!(f, "the serial number {serial}"),
+        }
+    }
+}
+
+/// Takes the lock, and puts in order what a killed process may have left.
+fn lock(layout: &Layout) -> Result<Lock, Problem> {
+    let lock = Lock::take(layout.directory())?;
+    layout.finish()?;
+    layout.sweep()?;
+    Ok(lock)
+}
+
+/// Makes everything aside, then moves it to its place.
+fn make(layout: &Layout, plan: &Plan) -> Result<(), Problem> {
+    layout.refuse_parts()?;
+    let making = layout.making();
+    let made = fill(&making, plan).and_then(|()| making.mark_made());
+    if made.is_err() {
+        // The reason of the failure is what the operator needs; what cannot be removed now is removed next time.
+        fs::remove_dir_all(making.directory()).ok();
+    }
+    made?;
+    layout.write_ignore_file()?;
+    layout.finish()
+}
+
+fn fill(layout: &Layout, plan: &Plan) -> Result<(), Problem> {
+    layout.make_directories()?;
+    let authority = Authority::create(&plan.authority)?;
+    disk::create(&layout.authority_key(), authority.key().to_pem().as_bytes(), Secrecy::Private)?;
+    disk::create(&layout.authority(), authority.chain_pem().as_bytes(), Secrecy::Public)?;
+    disk::create(&layout.trust(), authority.trust_pem().as_bytes(), Secrecy::Public)?;
+    let issued = Issued::new(&Facts::read(authority.certificate())?, Role::Authority, Vec::new());
+    inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+    for names in &plan.servers {
+        issue_server(layout, &authority, names, plan.leaf)?;
+    }
+    for identity in &plan.clients {
+        issue_client(layout, &authority, identity, plan.leaf)?;
+    }
+    publish_revocations(layout, &authority)
+}
+
+fn issue_server(
+    layout: &Layout,
+    authority: &Authority,
+    names: &[HostName],
+    options: Options,
+) -> Result<PathBuf, Problem> {
+    let first = profile::first_of(names)?;
+    let credential = authority.server(names, options)?;
+    let names = names.iter().map(HostName::typed).collect();
+    file(layout, &credential, layout.server(first), Role::Server, names)
+}
+
+fn issue_client(
+    layout: &Layout,
+    authority: &Authority,
+    identity: &ClientIdentity,
+    options: Options,
+) -> Result<PathBuf, Problem> {
+    let credential = authority.client(identity, options)?;
+    file(layout, &credential, layout.client(identity.name()), Role::Client, identity.typed_names())
+}
+
+/// Files a credential: chain and key appear together, or not at all.
+///
+/// The inventory knows of it before it can be used, so that everything in use can be revoked.
+fn file(
+    layout: &Layout,
+    credential: &Credential,
+    place: PathBuf,
+    role: Role,
+    names: Vec<String>,
+) -> Result<PathBuf, Problem> {
+    if disk::kind_at(&place)?.is_some() {
+        let message = format!("{} is there already", place.display());
+        let remedy = "renew it, or choose another name";
+        return Err(Problem::error(Fault::CertsExists, message, remedy));
+    }
+    let issued = Issued::new(credential.facts(), role, names);
+    let aside = disk::aside(&place)?;
+    let write = || {
+        disk::directory(&aside)?;
+        disk::create(&aside.join("key.pem"), credential.key_pem().as_bytes(), Secrecy::Private)?;
+        disk::create(&aside.join("chain.pem"), credential.chain_pem().as_bytes(), Secrecy::Public)?;
+        inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+        disk::publish(&aside, &place)
+    };
+    let written = write();
+    if written.is_err() {
+        // The reason of the failure is what the operator needs; the next change removes what is left.
+        fs::remove_dir_all(&aside).ok();
+    }
+    written.map(|()| place)
+}
+
+fn publish_revocations(layout: &Layout, authority: &Authority) -> Result<(), Problem> {
+    let number = last_number(layout)?.saturating_add(1);
+    let revoked =
+        inventory::read(&layout.inventory())?.into_iter().filter_map(|entry| entry.revoked);
+    let list = revoked.fold(RevocationList::new(number), |list, Revoked { serial, reason, at }| {
+        list.revoking(Revocation::new(serial, reason, at))
+    });
+    let text = list.sign_pem(authority)?;
+    // The number first: a number that is skipped harms nobody, one that is used twice does.
+    disk::replace(&layout.revocation_number(), format!("{number}\n").as_bytes(), Secrecy::Public)?;
+    disk::replace(&layout.revocations(), text.as_bytes(), Secrecy::Public)
+}
+
+/// The highest number used so far: the one written down, or the one of the published list should that be higher.
+fn last_number(layout: &Layout) -> Result<u64, Problem> {
+    let path = layout.revocation_number();
+    let unreadable = |reason: String| {
+        let message = format!(
+            "{} does not hold the number of the last revocation list: {reason}",
+            path.display()
+        );
+        Problem::error(
+            Fault::CertsUnreadable,
+            message,
+            "write the number of the last list into it: openssl crl -noout -crlnumber",
+        )
+    };
+    let written = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|error| unreadable(format!("{error}")))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    // A list that cannot be read is about to be replaced, and must not keep anybody from revoking.
+    let published = keyfile::read_crls(&layout.revocations()).unwrap_or_default();
+    Ok(published.iter().filter_map(|list| crate::pki::revoke::number(list)).fold(written, u64::max))
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
