@@ -125,7 +125,7 @@ fn write(event: &Event) {
         Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
         Event::More(refusal, source, count) => {
             tracing::warn!(
-                target: TARGET, code = refusal.code(), from = %source, count, "refused more of the same"
+                target: TARGET, code = %refusal.code(), from = %source, count, "refused more of the same"
             );
         }
     }
@@ -135,7 +135,7 @@ fn permitted(visit: &Visit, caller: &Caller) {
     tracing::info!(
         target: TARGET,
         visit = visit.number,
-        service = &*visit.service,
+        service = %visit.service,
         from = %visit.peer,
         to = %visit.listener,
         name = %caller.name(),
@@ -148,9 +148,9 @@ fn permitted(visit: &Visit, caller: &Caller) {
 fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
     tracing::warn!(
         target: TARGET,
-        code = refused.code(),
+        code = %refused.code(),
         visit = visit.number,
-        service = &*visit.service,
+        service = %visit.service,
         from = %visit.peer,
         to = %visit.listener,
         detail = said(refused),
@@ -167,7 +167,7 @@ fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
     tracing::info!(
         target: TARGET,
         visit = visit.number,
-        service = &*visit.service,
+        service = %visit.service,
         from = %visit.peer,
         name = %caller.name(),
         frames = counted.frames_in,
@@ -181,9 +181,9 @@ fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
 fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
     tracing::warn!(
         target: TARGET,
-        code = refused.code(),
+        code = %refused.code(),
         visit = visit.number,
-        service = &*visit.service,
+        service = %visit.service,
         from = %visit.peer,
         name = %caller.name(),
         detail = said(refused),

@@ -14,14 +14,14 @@ kind = "echo"
   permit = ["dns:alice.client.internal"]
 "#;
 
-async fn hall(set: &Set, budgets: &str) -> Hall {
-    Hall::of(&format!("[accept]\n{budgets}\n{}{ALICE}", set.tables(""))).await
+fn hall(set: &Set, budgets: &str) -> Hall {
+    Hall::of(&format!("[accept]\n{budgets}\n{}{ALICE}", set.tables("")))
 }
 
 #[tokio::test]
 async fn idle_strangers_as_many_as_there_are_seats_keep_no_member_out() {
     let set = Set::new();
-    let mut hall = hall(&set, "strangers = 4\nper_source = 4\nmembers = 2").await;
+    let mut hall = hall(&set, "strangers = 4\nper_source = 4\nmembers = 2");
     let mut idle = Vec::new();
     for source in 1..=4 {
         let stranger = Visitor::new(&set, None).from(&format!("127.0.1.{source}"));
@@ -52,7 +52,7 @@ async fn idle_strangers_as_many_as_there_are_seats_keep_no_member_out() {
 #[tokio::test]
 async fn a_network_uses_up_only_its_own_share() {
     let set = Set::new();
-    let mut hall = hall(&set, "strangers = 100\nper_source = 2\nmembers = 2").await;
+    let mut hall = hall(&set, "strangers = 100\nper_source = 2\nmembers = 2");
     let other =
         Visitor::new(&set, None).from("127.0.2.9").knock(hall.address("echo")).await.unwrap();
     let greedy = Visitor::new(&set, None).from("127.0.2.1");
@@ -71,7 +71,7 @@ async fn a_network_uses_up_only_its_own_share() {
 #[tokio::test]
 async fn members_are_never_sent_away_for_a_newcomer() {
     let set = Set::new();
-    let mut hall = hall(&set, "strangers = 4\nper_source = 4\nmembers = 1").await;
+    let mut hall = hall(&set, "strangers = 4\nper_source = 4\nmembers = 1");
     let alice = Visitor::new(&set, Some(&set.client("alice")));
     let mut first = alice.enter(hall.address("echo")).await.unwrap();
     hall.permitted().await;
@@ -90,7 +90,7 @@ async fn members_are_never_sent_away_for_a_newcomer() {
 #[tokio::test]
 async fn a_stranger_in_the_middle_of_its_handshake_is_told_that_the_server_drains() {
     let set = Set::new();
-    let mut hall = hall(&set, "").await;
+    let mut hall = hall(&set, "");
     let mut stranger = Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap();
     stranger.write_all(&[22]).await.unwrap();
     // A second visitor has come and gone, so the first is inside by now.

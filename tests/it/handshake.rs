@@ -35,7 +35,7 @@ kind = "echo"
 #[tokio::test]
 async fn silence_after_connect_runs_into_the_deadline() {
     let set = Set::new();
-    let mut hall = Hall::of(&hasty(&set)).await;
+    let mut hall = Hall::of(&hasty(&set));
     let mut silent = Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap();
     assert_eq!(hall.verdict().await, "handshake.timeout");
     assert_eq!(hear(&mut silent).await.unwrap_or_default(), b"");
@@ -59,7 +59,7 @@ async fn client_hello(set: &Set) -> Vec<u8> {
 #[tokio::test]
 async fn a_handshake_in_drips_runs_into_one_deadline_for_all_of_it() {
     let set = Set::new();
-    let mut hall = Hall::of(&hasty(&set)).await;
+    let mut hall = Hall::of(&hasty(&set));
     let hello = client_hello(&set).await;
     let mut stream = Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -79,7 +79,7 @@ async fn a_handshake_in_drips_runs_into_one_deadline_for_all_of_it() {
 #[tokio::test]
 async fn a_client_hello_byte_by_byte_is_answered() {
     let set = Set::new();
-    let hall = Hall::open(&set, ALICE).await;
+    let hall = Hall::open(&set, ALICE);
     let hello = client_hello(&set).await;
     let mut stream = Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -94,7 +94,7 @@ async fn a_client_hello_byte_by_byte_is_answered() {
 #[tokio::test]
 async fn idle_and_first_message_have_their_own_deadlines() {
     let set = Set::new();
-    let mut hall = Hall::of(&hasty(&set)).await;
+    let mut hall = Hall::of(&hasty(&set));
     let alice = Visitor::new(&set, Some(&set.client("alice")));
     let mut stream = alice.enter(hall.address("echo")).await.unwrap();
     assert_eq!(hall.verdict().await, "frame.first");
@@ -112,7 +112,7 @@ async fn idle_and_first_message_have_their_own_deadlines() {
 /// What somebody says who speaks no TLS, and how that ends.
 async fn plain(words: &[u8]) -> &'static str {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let mut stream = Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap();
     stream.write_all(words).await.unwrap();
     let verdict = hall.verdict().await;
@@ -159,12 +159,12 @@ async fn tls_1_2_is_refused_unless_it_is_allowed() {
     let set = Set::new();
     let alice = set.client("alice");
     let old = Visitor::speaking(&set, Some(&alice), &[&TLS12]);
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let refused = old.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
     assert_eq!(hall.verdict().await, "handshake.version");
     assert_eq!(alert(&refused), "ProtocolVersion");
 
-    let mut hall = Hall::of(&(set.tables("versions = [\"1.2\", \"1.3\"]") + ALICE)).await;
+    let mut hall = Hall::of(&(set.tables("versions = [\"1.2\", \"1.3\"]") + ALICE));
     let heard = old.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap();
     assert_eq!((hall.verdict().await, heard), ("left", prefixed(b"hi")));
     let nobody = Visitor::speaking(&set, None, &[&TLS12]);
@@ -176,7 +176,7 @@ async fn tls_1_2_is_refused_unless_it_is_allowed() {
 async fn an_expired_revocation_list_lets_nobody_in() {
     let set = Set::new();
     set.publish(&doorward::pki::RevocationList::new(7).valid(days(-9), days(-1)));
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     assert!(hall.warnings.iter().any(|warning| warning.fault().code() == "handshake.stale-crl"));
     let alice = Visitor::new(&set, Some(&set.client("alice")));
     let refused = alice.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
@@ -189,12 +189,12 @@ async fn an_issuer_without_a_revocation_list_is_refused() {
     let set = Set::unconstrained();
     let below = set.authority.intermediate(doorward::pki::KeyType::default(), 90).unwrap();
     let alice = below.client(&"alice".parse().unwrap(), doorward::pki::Options::default()).unwrap();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let visitor = Visitor::new(&set, Some(&alice));
     visitor.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
     assert_eq!(hall.verdict().await, "handshake.no-crl");
 
-    let mut hall = Hall::of(&(set.tables("# no crl") + ALICE)).await;
+    let mut hall = Hall::of(&(set.tables("# no crl") + ALICE));
     let heard = visitor.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap();
     assert_eq!((hall.verdict().await, heard), ("left", prefixed(b"hi")));
 }
@@ -205,7 +205,7 @@ async fn a_leaf_that_signs_certificates_vouches_for_nobody() {
     let leaf = set.sign(&set.draft("bob"));
     let pretender = Authority::pretender(leaf).unwrap();
     let alice = pretender.sign(&set.draft("alice")).unwrap();
-    let mut hall = Hall::of(&(set.tables("# no crl") + ALICE)).await;
+    let mut hall = Hall::of(&(set.tables("# no crl") + ALICE));
     Visitor::new(&set, Some(&alice)).say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
     assert_eq!(hall.verdict().await, "handshake.unknown-authority");
 }
@@ -230,7 +230,7 @@ async fn forge(set: &Set, hall: &mut Hall, config: ClientConfig) -> (&'static st
 #[tokio::test]
 async fn a_certificate_without_its_key_proves_nothing() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let stolen = set.client("alice").chain().to_vec();
     let (_, own_key) = set.client("mallory").into_parts();
     let (verdict, _) = forge(&set, &mut hall, forger(&set, stolen, &own_key)).await;
@@ -240,7 +240,7 @@ async fn a_certificate_without_its_key_proves_nothing() {
 #[tokio::test]
 async fn a_chain_is_bounded_in_number_and_size() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let (chain, key) = set.client("alice").into_parts();
     let long = [chain.clone(), vec![set.authority.anchor().clone(); 6]].concat();
     let (verdict, _) = forge(&set, &mut hall, forger(&set, long, &key)).await;
@@ -260,7 +260,7 @@ async fn a_chain_is_bounded_in_number_and_size() {
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_server_says_so() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let elsewhere = Set::unconstrained();
     let stranger = Visitor::new(&elsewhere, None);
     stranger.enter(hall.address("echo")).await.unwrap_err();
@@ -270,7 +270,7 @@ async fn a_client_that_does_not_trust_the_server_says_so() {
 #[tokio::test]
 async fn a_client_that_shares_no_key_exchange_is_told_apart() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let mut provider = (*provider()).clone();
     provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::MLKEM768];
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -286,7 +286,7 @@ async fn a_client_that_shares_no_key_exchange_is_told_apart() {
 #[tokio::test]
 async fn the_hybrid_post_quantum_group_is_chosen_first() {
     let set = Set::new();
-    let hall = Hall::open(&set, ALICE).await;
+    let hall = Hall::open(&set, ALICE);
     let alice = Visitor::new(&set, Some(&set.client("alice")));
     let stream = alice.enter(hall.address("echo")).await.unwrap();
     let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
@@ -296,7 +296,7 @@ async fn the_hybrid_post_quantum_group_is_chosen_first() {
 #[tokio::test]
 async fn a_visitor_that_leaves_is_no_mystery() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     drop(Visitor::new(&set, None).knock(hall.address("echo")).await.unwrap());
     assert_eq!(hall.verdict().await, "handshake.closed");
 }
@@ -306,7 +306,7 @@ async fn mapped_twins_are_judged_by_their_ipv4_address() {
     let set = Set::new();
     let denied = ALICE.to_owned()
         + "[service.address]\nallow = [\"127.0.0.0/8\", \"::1\"]\ndeny = [\"127.0.0.66\"]\n";
-    let mut hall = Hall::open(&set, &denied).await;
+    let mut hall = Hall::open(&set, &denied);
     let port = hall.address("echo").port();
     let alice = Visitor::new(&set, Some(&set.client("alice")));
     for (from, ends) in [("::ffff:127.0.0.1", "left"), ("::ffff:127.0.0.66", "address.denied")] {
@@ -340,7 +340,7 @@ async fn resume_after_revocation(
     let alice = set.client("alice");
     let visitor = Visitor::speaking(&set, Some(&alice), &[visitor_speaks]);
     let config = |set: &Set| set.tables(versions) + ALICE;
-    let mut hall = Hall::of(&config(&set)).await;
+    let mut hall = Hall::of(&config(&set));
     for _ in 0..2 {
         let mut stream = visitor.enter(hall.address("echo")).await.unwrap();
         stream.write_all(&prefixed(b"hi")).await.unwrap();
@@ -357,7 +357,7 @@ async fn resume_after_revocation(
     hall.stopper.cut();
     hall.running.await.unwrap().unwrap();
     let again = config(&set).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
-    let mut hall = Hall::of(&again).await;
+    let mut hall = Hall::of(&again);
     visitor.say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
     assert_eq!(hall.verdict().await, "handshake.revoked");
 }
@@ -381,7 +381,7 @@ async fn a_refused_client_receives_its_alert() {
     let server = set.sign(&set.draft("alice").extended_usages(&[Usage::Server]));
     let unknown: Credential =
         Draft::client(&"alice".parse().unwrap()).unwrap().self_signed().unwrap();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let mut seen = 0;
     for _ in 0..10 {
         for (credential, expected) in [
@@ -392,8 +392,10 @@ async fn a_refused_client_receives_its_alert() {
             (Some(&server), "UnsupportedCertificate"),
         ] {
             let visitor = Visitor::new(&set, credential);
-            let error =
-                visitor.say(hall.address("echo"), &prefixed(&[b'x'; 60_000])).await.unwrap_err();
+            let error = visitor
+                .say(hall.address("echo"), &prefixed(&vec![b'x'; 60_000]))
+                .await
+                .unwrap_err();
             assert_eq!(alert(&error), expected);
             hall.verdict().await;
             seen += 1;
@@ -405,7 +407,7 @@ async fn a_refused_client_receives_its_alert() {
 #[tokio::test]
 async fn a_member_without_permission_is_told_goodbye_properly() {
     let set = Set::new();
-    let mut hall = Hall::open(&set, ALICE).await;
+    let mut hall = Hall::open(&set, ALICE);
     let mallory = Visitor::new(&set, Some(&set.client("mallory")));
     let mut stream = mallory.enter(hall.address("echo")).await.unwrap();
     assert_eq!(hear(&mut stream).await.unwrap(), b"", "close_notify, and not a word");

@@ -39,7 +39,7 @@ async fn a_forward_keeps_half_closes_over_tcp() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = upstream.local_addr().unwrap().to_string();
     tokio::spawn(async move { answer_at_the_end(upstream.accept().await.unwrap().0).await });
-    let mut hall = Hall::of(&forward(&set, &to, "")).await;
+    let mut hall = Hall::of(&forward(&set, &to, ""));
     let words: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let heard = alice(&set).say(hall.address("door"), &words).await.unwrap();
     let backwards: Vec<u8> = words.iter().rev().copied().collect();
@@ -54,7 +54,7 @@ async fn a_forward_reaches_a_unix_socket() {
     let upstream = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move { answer_at_the_end(upstream.accept().await.unwrap().0).await });
     let to = format!("unix:{}", path.display());
-    let mut hall = Hall::of(&forward(&set, &to, "")).await;
+    let mut hall = Hall::of(&forward(&set, &to, ""));
     let heard = alice(&set).say(hall.address("door"), b"abc").await.unwrap();
     assert_eq!((hall.verdict().await, heard), ("left", b"cba".to_vec()));
 }
@@ -71,7 +71,7 @@ async fn a_forward_lets_no_bad_frame_through() {
         heard
     });
     let frame = "[service.frame]\nkind = \"lines\"\nmax = 10";
-    let mut hall = Hall::of(&forward(&set, &to, frame)).await;
+    let mut hall = Hall::of(&forward(&set, &to, frame));
     let words = b"good\r\nmuch too long a line\n";
     let told = alice(&set).say(hall.address("door"), words).await.unwrap();
     assert_eq!(hall.verdict().await, "frame.too-long");
@@ -86,7 +86,7 @@ async fn an_upstream_that_is_down_is_named() {
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         gone.local_addr().unwrap().to_string()
     };
-    let mut hall = Hall::of(&forward(&set, &to, "")).await;
+    let mut hall = Hall::of(&forward(&set, &to, ""));
     let heard = alice(&set).say(hall.address("door"), b"hi").await.unwrap_or_default();
     let (code, event) = hall.ending().await;
     assert_eq!((code, heard), ("service.unreachable", Vec::new()));
@@ -105,10 +105,12 @@ async fn an_upstream_that_does_not_accept_is_given_up() {
     for _ in 0..8 {
         queued.push(tokio::spawn(tokio::net::TcpStream::connect(to)));
     }
-    let mut hall = Hall::of(&forward(&set, &to.to_string(), "connect_deadline = \"500ms\"")).await;
+    let mut hall = Hall::of(&forward(&set, &to.to_string(), "connect_deadline = \"500ms\""));
     drop(alice(&set).say(hall.address("door"), b"hi").await);
     assert_eq!(hall.verdict().await, "service.timeout");
-    queued.iter().for_each(|connecting| connecting.abort());
+    for connecting in queued {
+        connecting.abort();
+    }
 }
 
 #[tokio::test]
@@ -121,7 +123,7 @@ async fn an_upstream_that_breaks_off_ends_the_session_with_its_code() {
         stream.read_u8().await.unwrap();
         socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     });
-    let mut hall = Hall::of(&forward(&set, &to, "")).await;
+    let mut hall = Hall::of(&forward(&set, &to, ""));
     let mut stream = alice(&set).enter(hall.address("door")).await.unwrap();
     stream.write_all(b"hi").await.unwrap();
     assert_eq!(hall.verdict().await, "service.failed");
@@ -159,7 +161,7 @@ impl Service for Greeter {
 #[tokio::test]
 async fn an_own_service_is_told_who_calls_and_by_which_rule() {
     let set = Set::new();
-    let mut hall = Hall::with_service(&(set.tables("") + OWN), "own", Greeter).await;
+    let mut hall = Hall::with_service(&(set.tables("") + OWN), "own", Greeter);
     let heard = alice(&set).say(hall.address("own"), &prefixed(b"hi")).await.unwrap();
     assert_eq!(hall.verdict().await, "left");
     let heard = String::from_utf8_lossy(&heard[4..]).into_owned();
@@ -169,7 +171,7 @@ async fn an_own_service_is_told_who_calls_and_by_which_rule() {
 #[tokio::test]
 async fn an_own_service_that_fails_is_recorded_on_one_line() {
     let set = Set::new();
-    let mut hall = Hall::with_service(&(set.tables("") + OWN), "own", Greeter).await;
+    let mut hall = Hall::with_service(&(set.tables("") + OWN), "own", Greeter);
     drop(alice(&set).say(hall.address("own"), &prefixed(b"fail")).await);
     let (code, event) = hall.ending().await;
     assert_eq!(code, "service.failed");
@@ -192,7 +194,7 @@ impl Service for Stubborn {
 async fn a_session_that_outlives_the_drain_is_cut() {
     let set = Set::new();
     let text = format!("[server]\ndrain = \"1s\"\n{}{OWN}", set.tables(""));
-    let mut hall = Hall::with_service(&text, "own", Stubborn(Arc::default())).await;
+    let mut hall = Hall::with_service(&text, "own", Stubborn(Arc::default()));
     let mut stream = alice(&set).enter(hall.address("own")).await.unwrap();
     hall.permitted().await;
     hall.stopper.drain();
@@ -204,7 +206,7 @@ async fn a_session_that_outlives_the_drain_is_cut() {
 #[tokio::test]
 async fn a_drain_answers_what_was_said_and_ends_idle_sessions_at_once() {
     let set = Set::new();
-    let mut hall = Hall::of(&(set.tables("") + OWN)).await;
+    let mut hall = Hall::of(&(set.tables("") + OWN));
     let mut stream = alice(&set).enter(hall.address("own")).await.unwrap();
     for _ in 0..3 {
         stream.write_all(&prefixed(b"hi")).await.unwrap();
@@ -221,13 +223,13 @@ async fn a_drain_answers_what_was_said_and_ends_idle_sessions_at_once() {
 #[tokio::test]
 async fn a_visitor_that_does_not_read_its_answers_gives_up_its_seat() {
     let set = Set::new();
-    let mut hall = Hall::of(&(set.tables("") + OWN)).await;
+    let mut hall = Hall::of(&(set.tables("") + OWN));
     let mut stream = alice(&set).enter(hall.address("own")).await.unwrap();
     hall.permitted().await;
     // From here on the clock runs by itself whenever nobody has anything to do.
     tokio::time::pause();
     let flood = tokio::spawn(async move {
-        let frame = prefixed(&[b'x'; 60_000]);
+        let frame = prefixed(&vec![b'x'; 60_000]);
         while stream.write_all(&frame).await.is_ok() {}
         stream
     });

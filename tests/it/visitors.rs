@@ -147,6 +147,7 @@ fn uri(name: &str) -> RawName {
 }
 
 /// Certificates of every kind, each with at most one thing wrong.
+#[rustfmt::skip] // One row a line.
 fn certificates(set: &Set) -> Vec<Row> {
     let draft = || set.draft("alice");
     let other = Set::new();
@@ -157,140 +158,51 @@ fn certificates(set: &Set) -> Vec<Row> {
         Row::new("alice", set.client("alice"), "left"),
         Row::new("nobody", None, "handshake.no-certificate"),
         Row::new("herself only", draft().self_signed().unwrap(), "handshake.unknown-authority"),
-        Row::new(
-            "of an authority with the same name",
-            other.client("alice"),
-            "handshake.unknown-authority",
-        ),
+        Row::new("of an authority with the same name", other.client("alice"), "handshake.unknown-authority"),
         Row::new("yesterday's", set.sign(&draft().valid(days(-9), days(-1))), "handshake.expired"),
-        Row::new(
-            "tomorrow's",
-            set.sign(&draft().valid(days(1), days(9))),
-            "handshake.not-yet-valid",
-        ),
-        Row::new(
-            "a server",
-            set.sign(&draft().extended_usages(&[Usage::Server])),
-            "handshake.wrong-usage",
-        ),
-        Row::new(
-            "for nothing said",
-            set.sign(&draft().extended_usages(&[])),
-            "handshake.wrong-usage",
-        ),
-        Row::new(
-            "for anything",
-            set.sign(&draft().extended_usages(&[Usage::Any])),
-            "handshake.wrong-usage",
-        ),
-        Row::new(
-            "signing code",
-            set.sign(&draft().extended_usages(&[Usage::CodeSigning])),
-            "handshake.wrong-usage",
-        ),
-        Row::new(
-            "only enciphering",
-            set.sign(&draft().key_usage_of_encipherment()),
-            "handshake.key-usage",
-        ),
-        Row::new(
-            "only signing certificates",
-            set.sign(&draft().key_usage_of_an_authority()),
-            "handshake.key-usage",
-        ),
+        Row::new("tomorrow's", set.sign(&draft().valid(days(1), days(9))), "handshake.not-yet-valid"),
+        Row::new("a server", set.sign(&draft().extended_usages(&[Usage::Server])), "handshake.wrong-usage"),
+        Row::new("for nothing said", set.sign(&draft().extended_usages(&[])), "handshake.wrong-usage"),
+        Row::new("for anything", set.sign(&draft().extended_usages(&[Usage::Any])), "handshake.wrong-usage"),
+        Row::new("signing code", set.sign(&draft().extended_usages(&[Usage::CodeSigning])), "handshake.wrong-usage"),
+        Row::new("only enciphering", set.sign(&draft().key_usage_of_encipherment()), "handshake.key-usage"),
+        Row::new("only signing certificates", set.sign(&draft().key_usage_of_an_authority()), "handshake.key-usage"),
         Row::new("of no key usage", set.sign(&draft().without_key_usage()), "left"),
         Row::new("an authority itself", set.sign(&claiming), "handshake.constraint"),
-        Row::new(
-            "of critical mystery",
-            set.sign(&draft().with_unknown_critical_extension()),
-            "handshake.bad-certificate",
-        ),
+        Row::new("of critical mystery", set.sign(&draft().with_unknown_critical_extension()), "handshake.bad-certificate"),
         Row::new("revoked", revoked, "handshake.revoked"),
-        Row::new(
-            "outside the constraints",
-            names(set, &[dns("alice.example.com")]),
-            "handshake.constraint",
-        ),
+        Row::new("outside the constraints", names(set, &[dns("alice.example.com")]), "handshake.constraint"),
         Row::new("of 65 names", names(set, &vec![dns("a.internal"); 65]), "handshake.oversized"),
         Row::new("of a long name", names(set, &[uri(&"u:a".repeat(100))]), "handshake.oversized"),
-        Row::new(
-            "of a 30 kB common name",
-            set.sign(&draft().common_name(&[b'a'; 30_000])),
-            "handshake.oversized",
-        ),
-        Row::new(
-            "of a 300 B common name",
-            set.sign(&draft().common_name(&[b'a'; 300])),
-            "handshake.oversized",
-        ),
+        Row::new("of a 30 kB common name", set.sign(&draft().common_name(&vec![b'a'; 30_000])), "handshake.oversized"),
+        Row::new("of a 300 B common name", set.sign(&draft().common_name(&[b'a'; 300])), "handshake.oversized"),
     ]
 }
 
 /// Names and networks: a valid certificate is no permission.
+#[rustfmt::skip] // One row a line.
 fn identities(set: &Set) -> Vec<Row> {
     let reporting = uri("spiffe://example.test/reporting");
     vec![
         Row::new("mallory", set.client("mallory"), "identity.not-permitted"),
         Row::new("bob from elsewhere", set.client("bob"), "identity.wrong-network"),
         Row::new("bob from his desk", set.client("bob"), "left").from("127.0.0.3"),
-        Row::new(
-            "alice's suffix",
-            names(set, &[dns("xalice.client.internal")]),
-            "identity.not-permitted",
-        ),
-        Row::new(
-            "alice's prefix",
-            names(set, &[dns("alice.client.internal.test")]),
-            "identity.not-permitted",
-        ),
+        Row::new("alice's suffix", names(set, &[dns("xalice.client.internal")]), "identity.not-permitted"),
+        Row::new("alice's prefix", names(set, &[dns("alice.client.internal.test")]), "identity.not-permitted"),
         Row::new("alice in capitals", names(set, &[dns("ALICE.Client.Internal")]), "left"),
-        Row::new(
-            "alice as a URI",
-            names(set, &[uri("dns:alice.client.internal")]),
-            "identity.not-permitted",
-        ),
-        Row::new(
-            "alice and others",
-            names(set, &[dns("b.test"), dns("alice.client.internal")]),
-            "left",
-        ),
+        Row::new("alice as a URI", names(set, &[uri("dns:alice.client.internal")]), "identity.not-permitted"),
+        Row::new("alice and others", names(set, &[dns("b.test"), dns("alice.client.internal")]), "left"),
         Row::new("reporting", names(set, &[reporting.clone()]), "left"),
-        Row::new(
-            "reporting of two",
-            names(set, &[reporting, uri("spiffe://example.test/b")]),
-            "identity.not-permitted",
-        ),
-        Row::new(
-            "reporting's path",
-            names(set, &[uri("spiffe://example.test/reporting/")]),
-            "identity.not-permitted",
-        ),
-        Row::new(
-            "alice by mail",
-            names(set, &[RawName::Email(b"alice@example.test".to_vec())]),
-            "left",
-        ),
+        Row::new("reporting of two", names(set, &[reporting, uri("spiffe://example.test/b")]), "identity.not-permitted"),
+        Row::new("reporting's path", names(set, &[uri("spiffe://example.test/reporting/")]), "identity.not-permitted"),
+        Row::new("alice by mail", names(set, &[RawName::Email(b"alice@example.test".to_vec())]), "left"),
         Row::new("alice by common name alone", names(set, &[]), "identity.no-name"),
         Row::new("alice by trusted common name", names(set, &[]), "left").to("common"),
-        Row::new(
-            "a name with a line feed",
-            names(set, &[dns("alice.client.internal\nx")]),
-            "handshake.bad-certificate",
-        ),
+        Row::new("a name with a line feed", names(set, &[dns("alice.client.internal\nx")]), "handshake.bad-certificate"),
         Row::new("a name with a zero", names(set, &[uri("a:alice\0.evil")]), "identity.bad-name"),
-        Row::new(
-            "a name of no text",
-            names(set, &[RawName::Email(b"\xff\xfe".to_vec())]),
-            "identity.bad-name",
-        ),
-        Row::new(
-            "a common name with ESC",
-            set.sign(&set.draft("alice").common_name(b"a\x1b[31m\n")),
-            "identity.bad-name",
-        ),
-        Row::new("an address nobody listed", set.client("alice"), "address.not-listed")
-            .from("127.0.0.9")
-            .to("narrow"),
+        Row::new("a name of no text", names(set, &[RawName::Email(b"\xff\xfe".to_vec())]), "identity.bad-name"),
+        Row::new("a common name with ESC", set.sign(&set.draft("alice").common_name(b"a\x1b[31m\n")), "identity.bad-name"),
+        Row::new("an address nobody listed", set.client("alice"), "address.not-listed").from("127.0.0.9").to("narrow"),
         Row::new("a listed address", set.client("alice"), "left").to("narrow"),
         Row::new("denied inside allowed", set.client("alice"), "address.denied").from("127.0.0.66"),
         Row::new("beside the denied", set.client("alice"), "left").from("127.0.0.67"),
@@ -298,6 +210,7 @@ fn identities(set: &Set) -> Vec<Row> {
 }
 
 /// Messages: well formed, or cut with the code.
+#[rustfmt::skip] // One row a line.
 fn frames(set: &Set) -> Vec<Row> {
     let alice = || set.client("alice");
     let row = |who, ends, says: &[u8]| Row::new(who, alice(), ends).saying(says);
@@ -319,23 +232,19 @@ fn frames(set: &Set) -> Vec<Row> {
         row("C1 in a message", "frame.control-character", &prefixed("a\u{9b}".as_bytes())),
         row("two lines", "left", b"one\ntwo\n").to("lines"),
         row("a Windows line", "left", b"one\r\n").to("lines").hearing(b"one\n"),
-        row("no ASCII", "frame.not-ascii", "ä\n".as_bytes())
-            .to("lines")
-            .hearing(b"error frame.not-ascii\n"),
+        row("no ASCII", "frame.not-ascii", "ä\n".as_bytes()).to("lines").hearing(b"error frame.not-ascii\n"),
         row("an endless line", "frame.too-long", &[b'a'; 5000]).to("lines"),
         row("an unfinished line", "frame.truncated", b"one").to("lines"),
         row("an empty line", "frame.too-short", b"\n").to("lines"),
-        row("too many lines", "frame.rate", &b"a\n".repeat(6))
-            .to("lines")
+        row("too many lines", "frame.rate", &b"a\n".repeat(6)).to("lines")
             .hearing(b"a\na\na\na\na\nerror frame.rate\n"),
         row("JSON", "left", b"{\"a\": [1, 2]}\n[]\n").to("json"),
-        row("JSON 100,000 deep", "frame.too-deep", deep.as_bytes())
-            .to("json")
+        row("JSON 100,000 deep", "frame.too-deep", deep.as_bytes()).to("json")
             .hearing(b"{\"error\":\"frame.too-deep\"}\n"),
         row("no JSON", "frame.bad-json", b"{'a': 1}\n").to("json"),
         row("two JSON values", "frame.bad-json", b"1 2\n").to("json"),
         row("raw bytes", "left", b"\x00\xff\x1b").to("raw"),
-        row("many raw bytes", "left", &[7; 300_000]).to("raw"),
+        row("many raw bytes", "left", &vec![7; 300_000]).to("raw"),
     ]
 }
 
@@ -343,7 +252,7 @@ fn frames(set: &Set) -> Vec<Row> {
 async fn every_visitor_ends_as_the_table_says() {
     let set = Set::new();
     let certificates = certificates(&set);
-    let mut hall = Hall::open(&set, SERVICES).await;
+    let mut hall = Hall::open(&set, SERVICES);
     let rows: Vec<_> =
         certificates.into_iter().chain(identities(&set)).chain(frames(&set)).collect();
     assert!(rows.len() >= 60, "the table has {} rows", rows.len());

@@ -25,17 +25,17 @@ pub(crate) struct Hall {
 
 impl Hall {
     /// Opens a hall with these `[[service]]` tables.
-    pub(crate) async fn open(set: &Set, services: &str) -> Self {
-        Self::of(&format!("{}{services}", set.tables(""))).await
+    pub(crate) fn open(set: &Set, services: &str) -> Self {
+        Self::of(&format!("{}{services}", set.tables("")))
     }
 
     /// Opens a hall with this whole configuration.
-    pub(crate) async fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self::run(server(text).unwrap_or_else(|problems| panic!("{problems:#?}")))
     }
 
     /// Opens a hall with an own service behind the door called `name`.
-    pub(crate) async fn with_service(text: &str, name: &str, service: impl Service) -> Self {
+    pub(crate) fn with_service(text: &str, name: &str, service: impl Service) -> Self {
         Self::run(server(text).unwrap().with_service(name, service).unwrap())
     }
 
