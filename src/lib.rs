@@ -104,3 +104,4 @@ pub mod audit;
 pub(crate) mod connection;
 pub mod config;
 pub mod server;
+pub mod client;

@@ -93,25 +93,25 @@ impl PeerText {
     /// What a peer said, escaped, and cut after [`PeerText::LONGEST`] characters with a `…`.
     #[must_use]
     pub fn new(said: &[u8]) -> Self {
+        let mut pieces = pieces(said);
         let mut text = String::new();
-        let mut shown = 0_usize;
-        for chunk in said.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if shown >= Self::LONGEST {
-                    return Self::cut(text);
-                }
-                escape(character, &mut text);
-                shown = shown.saturating_add(1);
-            }
-            for byte in chunk.invalid() {
-                if shown >= Self::LONGEST {
-                    return Self::cut(text);
-                }
-                text.extend(std::ascii::escape_default(*byte).map(char::from));
-                shown = shown.saturating_add(1);
-            }
+        for piece in pieces.by_ref().take(Self::LONGEST) {
+            piece.escape(&mut text);
+        }
+        if pieces.next().is_some() {
+            text.push('…');
         }
         Self(text.into_boxed_str())
+    }
+
+    /// All of what a peer said, escaped and not cut: for a terminal, whose owner asked for it.
+    #[must_use]
+    pub fn escaped(said: &[u8]) -> String {
+        let mut text = String::new();
+        for piece in pieces(said) {
+            piece.escape(&mut text);
+        }
+        text
     }
 
     /// How many characters of a peer's text are shown: a DNS name has 253 at the most.
@@ -121,11 +121,6 @@ impl PeerText {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    fn cut(mut text: String) -> Self {
-        text.push('…');
-        Self(text.into_boxed_str())
     }
 }
 
@@ -147,14 +142,27 @@ impl fmt::Debug for PeerText {
     }
 }
 
-fn escape(character: char, text: &mut String) {
-    match character {
-        '"' | '\\' => {
-            text.push('\\');
-            text.push(character);
+/// A character, or a byte that is part of none.
+enum Piece {
+    Character(char),
+    Byte(u8),
+}
+
+fn pieces(said: &[u8]) -> impl Iterator<Item = Piece> {
+    said.utf8_chunks().flat_map(|chunk| {
+        let characters = chunk.valid().chars().map(Piece::Character);
+        characters.chain(chunk.invalid().iter().copied().map(Piece::Byte))
+    })
+}
+
+impl Piece {
+    fn escape(self, text: &mut String) {
+        match self {
+            Piece::Byte(byte) => text.extend(std::ascii::escape_default(byte).map(char::from)),
+            Piece::Character(special @ ('"' | '\\')) => text.extend(['\\', special]),
+            Piece::Character(plain) if is_plain(plain) => text.push(plain),
+            Piece::Character(other) => text.extend(other.escape_unicode()),
         }
-        plain if is_plain(plain) => text.push(plain),
-        other => text.extend(other.escape_unicode()),
     }
 }
 

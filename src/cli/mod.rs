@@ -1,7 +1,7 @@
 //! What is typed, and which verb it means.
 
 mod check;
-// mod connect;
+mod connect;
 mod screen;
 mod serve;
 
@@ -24,8 +24,8 @@ enum Verb {
     Serve(serve::Args),
     /// Check a configuration and everything it names, and say what is wrong or unwise.
     Check(check::Args),
-    // Talk
-    // Connect(connect::Args),
+    /// Talk to a guarded service: messages from the arguments or from standard input.
+    Connect(connect::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -55,7 +55,7 @@ pub(crate) fn run() -> ExitCode {
     let exit = match cli.verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
-        // Verb::Connect(args) => connect::run(args),
+        Verb::Connect(args) => connect::run(&args),
     };
     exit.into()
 }

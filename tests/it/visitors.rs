@@ -192,7 +192,7 @@ fn identities(set: &Set) -> Vec<Row> {
         Row::new("alice in capitals", names(set, &[dns("ALICE.Client.Internal")]), "left"),
         Row::new("alice as a URI", names(set, &[uri("dns:alice.client.internal")]), "identity.not-permitted"),
         Row::new("alice and others", names(set, &[dns("b.test"), dns("alice.client.internal")]), "left"),
-        Row::new("reporting", names(set, &[reporting.clone()]), "left"),
+        Row::new("reporting", names(set, std::slice::from_ref(&reporting)), "left"),
         Row::new("reporting of two", names(set, &[reporting, uri("spiffe://example.test/b")]), "identity.not-permitted"),
         Row::new("reporting's path", names(set, &[uri("spiffe://example.test/reporting/")]), "identity.not-permitted"),
         Row::new("alice by mail", names(set, &[RawName::Email(b"alice@example.test".to_vec())]), "left"),
