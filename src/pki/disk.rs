@@ -288,5 +288,6 @@ pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Problem {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[path = "disk_tests.rs"]
 mod tests;
