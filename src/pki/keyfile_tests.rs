@@ -23,7 +23,6 @@ impl Files {
     }
 }
 
-#[cfg(unix)]
 fn mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -57,7 +56,6 @@ fn a_key_is_read_in_each_of_its_forms() {
     refused(read_key(&files.write("locked.pem", locked)), "encrypted with a password");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_key_that_others_may_use_is_refused_with_the_command_that_mends_it() {
     let files = Files::new();
@@ -99,7 +97,6 @@ fn what_is_missing_empty_large_or_no_file_is_said_so() {
     refused(read_key(&files.write("words.pem", "hello\n")), "holds no private key");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_pipe_does_not_make_the_start_wait() {
     let files = Files::new();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pki::layout::PIECES;
 use crate::pki::testing::handshake;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -117,7 +118,7 @@ fn interrupted(moved: usize) -> tempfile::TempDir {
     let store = made(dir.path());
     let making = store.layout().making();
     fs::create_dir(making.directory()).unwrap();
-    for piece in ["ca", "client", "server", "trust.pem"].into_iter().skip(moved) {
+    for piece in PIECES.into_iter().skip(moved) {
         fs::rename(dir.path().join(piece), making.directory().join(piece)).unwrap();
     }
     making.mark_made().unwrap();
@@ -128,6 +129,8 @@ fn interrupted(moved: usize) -> tempfile::TempDir {
 fn who_is_killed_while_moving_leaves_a_store_that_the_next_start_finishes() {
     for moved in 0..=4 {
         let dir = interrupted(moved);
+        let counts = dir.path().join("trust.pem").exists();
+        assert_eq!(counts, moved == 4, "no service starts without it, so it comes last");
         let store = if moved % 2 == 0 {
             Store::open(dir.path()).unwrap()
         } else {
