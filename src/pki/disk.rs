@@ -51,6 +51,7 @@ pub(crate) fn append(path: &Path, line: &str) -> Result<(), Problem> {
     options.read(true).append(true).create(true);
     let mut write = || -> io::Result<()> {
         let mut file = private(&mut options).open(path)?;
+        set_mode(&file, Secrecy::Private)?;
         let mut before = Vec::new();
         file.read_to_end(&mut before)?;
         let whole =
@@ -137,7 +138,9 @@ impl Lock {
         kind_at(&path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = private(&mut options).open(&path).map_err(|error| unwritable(&path, &error))?;
+        let opened = private(&mut options).open(&path);
+        let opened = opened.and_then(|file| set_mode(&file, Secrecy::Private).map(|()| file));
+        let file = opened.map_err(|error| unwritable(&path, &error))?;
         let started = Instant::now();
         loop {
             match file.try_lock() {
@@ -288,5 +291,6 @@ pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Problem {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[path = "disk_tests.rs"]
 mod tests;

@@ -221,5 +221,6 @@ fn unreadable(path: &Path, reason: &str, remedy: &str) -> Problem {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[path = "keyfile_tests.rs"]
 mod tests;

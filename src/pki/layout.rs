@@ -160,7 +160,7 @@ impl Layout {
 }
 
 /// What a store consists of, in the order it is moved to its place: what makes it count comes last.
-const PIECES: [&str; 4] = ["ca", "client", "server", "trust.pem"];
+pub(crate) const PIECES: [&str; 4] = ["ca", "client", "server", "trust.pem"];
 
 /// The file that says a store is made and only has to be moved.
 const MADE: &str = "made";

@@ -17,6 +17,8 @@ mod pem;
 mod profile;
 mod revoke;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::Credential;

@@ -381,5 +381,6 @@ fn last_number(layout: &Layout) -> Result<u64, Problem> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[path = "store_tests.rs"]
 mod tests;
