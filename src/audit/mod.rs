@@ -153,10 +153,10 @@ fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
         service = %visit.service,
         from = %visit.peer,
         to = %visit.listener,
-        detail = said(refused),
+        detail = said(refused).map(tracing::field::display),
         rule = refused.rule().map(tracing::field::display),
-        subject = presented.map(|shown| tracing::field::debug(shown.subject())),
-        names = presented.map(names),
+        subject = presented.map(|shown| tracing::field::display(shown.subject())),
+        names = presented.map(|shown| tracing::field::display(names(shown))),
         serial = presented.map(|shown| tracing::field::display(shown.serial())),
         pin = presented.map(|shown| tracing::field::display(shown.pin())),
         "refused",
@@ -173,7 +173,7 @@ fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
         frames = counted.frames_in,
         bytes_in = counted.bytes_in,
         bytes_out = counted.bytes_out,
-        lasted = ?counted.lasted,
+        lasted = %format_args!("{:?}", counted.lasted),
         "left",
     );
 }
@@ -186,12 +186,12 @@ fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
         service = %visit.service,
         from = %visit.peer,
         name = %caller.name(),
-        detail = said(refused),
+        detail = said(refused).map(tracing::field::display),
         serial = %caller.presented().serial(),
         frames = counted.frames_in,
         bytes_in = counted.bytes_in,
         bytes_out = counted.bytes_out,
-        lasted = ?counted.lasted,
+        lasted = %format_args!("{:?}", counted.lasted),
         "cut",
     );
 }

@@ -8,7 +8,10 @@ use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
 use doorward::server::{Server, Stopper};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::{ConfigFile, Exit, screen};
 
@@ -124,10 +127,31 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Text => {
             use std::io::IsTerminal;
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            log.with_ansi(colour).with_target(false).init();
+            let fields = debug_fn(write_field).delimited(" ");
+            log.with_ansi(colour).with_target(false).fmt_fields(fields).init();
         }
         LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
     }
+}
+
+/// `name=value`, in quotes where a space or an equals sign could be taken for the next field.
+///
+/// What a peer chose is escaped already, quotes among it, so that it cannot end the quotes.
+fn write_field(
+    writer: &mut Writer<'_>,
+    field: &Field,
+    value: &dyn std::fmt::Debug,
+) -> std::fmt::Result {
+    if field.name() == "message" {
+        return write!(writer, "{value:?}");
+    }
+    let value = format!("{value:?}");
+    let bare = !value.is_empty() && !value.contains([' ', '=', '"']);
+    // A pin is our own base64, which ends in equals signs.
+    if bare || field.name() == "pin" {
+        return write!(writer, "{field}={value}");
+    }
+    write!(writer, "{field}=\"{value}\"")
 }
 
 /// The signals that end the server.

@@ -17,7 +17,7 @@ use crate::refusal::{Refusal, Refused};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     names: Vec<Name>,
-    unreadable: bool,
+    unreadable: Option<PeerText>,
     subject: PeerText,
     serial: PeerText,
     pin: Pin,
@@ -56,15 +56,16 @@ impl Presented {
         }
         let unreadable = |_| Refusal::HandshakeBadCertificate.because("it cannot be parsed");
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(unreadable)?;
-        let mut names = Vec::new();
-        let readable = alternative_names(&parsed, &mut names)? & common_names(&parsed, &mut names)?;
+        let mut names = Names::default();
+        names.alternative(&parsed)?;
+        names.common(&parsed)?;
         let key = digest(&SHA256, parsed.public_key().raw);
         let mut pin = [0; 32];
         pin.iter_mut().zip(key.as_ref()).for_each(|(to, from)| *to = *from);
         let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         Ok(Self {
-            names,
-            unreadable: !readable,
+            names: names.typed,
+            unreadable: names.unreadable,
             subject: PeerText::new(parsed.subject().to_string().as_bytes()),
             serial: PeerText::new(hex(parsed.raw_serial()).as_bytes()),
             pin: Pin(pin),
@@ -78,10 +79,10 @@ impl Presented {
         &self.names
     }
 
-    /// Whether a name is not what its type says: control bytes, no ASCII, no UTF-8.
+    /// The first name that is not what its type says: with control bytes, no ASCII, no UTF-8.
     #[must_use]
-    pub fn has_unreadable_name(&self) -> bool {
-        self.unreadable
+    pub fn unreadable_name(&self) -> Option<&PeerText> {
+        self.unreadable.as_ref()
     }
 
     /// The subject, for people.
@@ -109,77 +110,75 @@ impl Presented {
     }
 }
 
-/// Collects the alternative names; false where one is not what its type says.
-fn alternative_names(
-    certificate: &X509Certificate<'_>,
-    names: &mut Vec<Name>,
-) -> Result<bool, Refused> {
-    let malformed =
-        |_| Refusal::HandshakeBadCertificate.because("the alternative names cannot be parsed");
-    let Some(extension) = certificate.subject_alternative_name().map_err(malformed)? else {
-        return Ok(true);
-    };
-    if extension.value.general_names.len() > MOST_NAMES {
+/// Names as they are collected, each within bounds.
+#[derive(Default)]
+struct Names {
+    typed: Vec<Name>,
+    unreadable: Option<PeerText>,
+}
+
+impl Names {
+    fn alternative(&mut self, certificate: &X509Certificate<'_>) -> Result<(), Refused> {
+        let malformed =
+            |_| Refusal::HandshakeBadCertificate.because("the alternative names cannot be parsed");
+        let extension = certificate.subject_alternative_name().map_err(malformed)?;
+        let Some(extension) = extension else { return Ok(()) };
         let count = extension.value.general_names.len();
-        return Err(Refusal::HandshakeOversized.because(format!("{count} names")));
-    }
-    let mut readable = true;
-    for general in &extension.value.general_names {
-        match typed(general)? {
-            Typed::Name(name) => names.push(name),
-            Typed::Unreadable => readable = false,
-            Typed::Other => {}
+        if count > MOST_NAMES {
+            return Err(Refusal::HandshakeOversized.because(format!("{count} names")));
         }
+        extension.value.general_names.iter().try_for_each(|name| self.general(name))
     }
-    Ok(readable)
-}
 
-enum Typed {
-    Name(Name),
-    Unreadable,
-    Other,
-}
-
-fn typed(general: &GeneralName<'_>) -> Result<Typed, Refused> {
-    let (text, make): (&str, fn(String) -> Name) = match general {
-        GeneralName::DNSName(text) => (text, |text| Name::Dns(text.to_ascii_lowercase())),
-        GeneralName::URI(text) => (text, Name::Uri),
-        GeneralName::RFC822Name(text) => (text, Name::Email),
-        GeneralName::Invalid(..) => return Ok(Typed::Unreadable),
-        GeneralName::OtherName(..)
-        | GeneralName::X400Address(_)
-        | GeneralName::DirectoryName(_)
-        | GeneralName::EDIPartyName(_)
-        | GeneralName::IPAddress(_)
-        | GeneralName::RegisteredID(_) => return Ok(Typed::Other),
-    };
-    if text.len() > LONGEST_NAME {
-        return Err(Refusal::HandshakeOversized.because(format!("a name of {} bytes", text.len())));
-    }
-    // RFC 5280 section 4.2.1.6: all three are IA5String; a name never holds a space or a control byte.
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(Typed::Unreadable);
-    }
-    Ok(Typed::Name(make(text.to_owned())))
-}
-
-/// Collects the common names; false where one holds control characters or is no text.
-fn common_names(certificate: &X509Certificate<'_>, names: &mut Vec<Name>) -> Result<bool, Refused> {
-    let mut readable = true;
-    for attribute in certificate.subject().iter_common_name().take(MOST_NAMES) {
-        let raw = attribute.attr_value().data;
-        if raw.len() > LONGEST_NAME {
-            return Err(Refusal::HandshakeOversized
-                .because(format!("a common name of {} bytes", raw.len())));
-        }
-        match attribute.as_str() {
-            Ok(text) if !text.chars().any(char::is_control) => {
-                names.push(Name::Common(text.to_owned()));
+    fn general(&mut self, name: &GeneralName<'_>) -> Result<(), Refused> {
+        let (text, make): (&str, fn(String) -> Name) = match name {
+            GeneralName::DNSName(text) => (text, |text| Name::Dns(text.to_ascii_lowercase())),
+            GeneralName::URI(text) => (text, Name::Uri),
+            GeneralName::RFC822Name(text) => (text, Name::Email),
+            GeneralName::Invalid(_, bytes) => {
+                self.strange(bytes);
+                return Ok(());
             }
-            Ok(_) | Err(_) => readable = false,
+            GeneralName::OtherName(..)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::RegisteredID(_) => return Ok(()),
+        };
+        if text.len() > LONGEST_NAME {
+            let what = format!("a name of {} bytes", text.len());
+            return Err(Refusal::HandshakeOversized.because(what));
         }
+        // RFC 5280 section 4.2.1.6: all three are IA5String; a name holds no space and no control byte.
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.strange(text.as_bytes());
+        } else {
+            self.typed.push(make(text.to_owned()));
+        }
+        Ok(())
     }
-    Ok(readable)
+
+    fn common(&mut self, certificate: &X509Certificate<'_>) -> Result<(), Refused> {
+        for attribute in certificate.subject().iter_common_name().take(MOST_NAMES) {
+            let raw = attribute.attr_value().data;
+            if raw.len() > LONGEST_NAME {
+                let what = format!("a common name of {} bytes", raw.len());
+                return Err(Refusal::HandshakeOversized.because(what));
+            }
+            match attribute.as_str() {
+                Ok(text) if !text.chars().any(char::is_control) => {
+                    self.typed.push(Name::Common(text.to_owned()));
+                }
+                Ok(_) | Err(_) => self.strange(raw),
+            }
+        }
+        Ok(())
+    }
+
+    fn strange(&mut self, bytes: &[u8]) {
+        self.unreadable.get_or_insert_with(|| PeerText::new(bytes));
+    }
 }
 
 /// Whether the certificate says it is for clients (RFC 5280 section 4.2.1.12).

@@ -58,8 +58,8 @@ impl IdentityGate {
         presented: &Presented,
         peer: PeerAddr,
     ) -> Result<(&PermittedName, &Place), Refused> {
-        if presented.has_unreadable_name() {
-            return Err(Refusal::IdentityBadName.bare());
+        if let Some(name) = presented.unreadable_name() {
+            return Err(Refusal::IdentityBadName.because(name.to_string()));
         }
         let mut elsewhere = None;
         for rule in &self.rules {

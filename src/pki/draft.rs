@@ -268,12 +268,13 @@ impl Patch {
 
     fn apply(&self, der: &[u8]) -> Vec<u8> {
         let mut patched = der.to_vec();
-        let at = der.windows(self.from.len().max(1)).position(|window| window == self.from);
-        let place = at
-            .and_then(|start| patched.get_mut(start..))
-            .and_then(|rest| rest.get_mut(..self.to.len()));
-        if let Some(place) = place {
-            place.copy_from_slice(&self.to);
+        // A self-signed certificate holds its subject a second time, as its issuer.
+        let windows = der.windows(self.from.len().max(1)).enumerate();
+        for (start, _) in windows.filter(|(_, window)| *window == self.from) {
+            let place = patched.get_mut(start..).and_then(|rest| rest.get_mut(..self.to.len()));
+            if let Some(place) = place {
+                place.copy_from_slice(&self.to);
+            }
         }
         patched
     }

@@ -14,6 +14,9 @@ mod support;
 
 mod accept;
 mod architecture;
+mod audit;
+mod cli;
+mod client;
 mod config;
 mod handshake;
 mod service;
