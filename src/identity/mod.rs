@@ -51,7 +51,7 @@ impl IdentityGate {
     ///
     /// # Errors
     /// [`Refusal::IdentityBadName`] before any rule is asked, [`Refusal::IdentityNoName`] and
-    /// [`Refusal::IdentityNotPermitted`] where no rule fits, [`Refusal::IdentityWrongNetwork`] with the
+    /// [`Refusal::IdentityNotPermitted`] where no rule fits (with the place of the first rule), [`Refusal::IdentityWrongNetwork`] with the
     /// rule that would fit from another network.
     pub fn judge(
         &self,
@@ -76,8 +76,23 @@ impl IdentityGate {
             Some(permitted) => Refusal::IdentityWrongNetwork
                 .because(format!("{} from {}", permitted.value, peer.ip()))
                 .with_rule(permitted.place.clone()),
-            None => no_rule(presented),
+            None => self.no_rule(presented),
         })
+    }
+
+    /// No rule names the visitor: the place is that of the first rule, which is where a name would go.
+    fn no_rule(&self, presented: &Presented) -> Refused {
+        let names = presented.names();
+        let refused = if names.iter().all(|name| matches!(name, Name::Common(_))) {
+            Refusal::IdentityNoName.bare()
+        } else {
+            let shown: Vec<_> = names.iter().take(SHOWN_NAMES).map(ToString::to_string).collect();
+            Refusal::IdentityNotPermitted.because(shown.join(" "))
+        };
+        match self.rules.iter().find_map(|rule| rule.names().first()) {
+            Some(permitted) => refused.with_rule(permitted.place.clone()),
+            None => refused,
+        }
     }
 
     /// Lets an authenticated visitor go on to the service.
@@ -102,15 +117,6 @@ impl IdentityGate {
             }),
         }
     }
-}
-
-fn no_rule(presented: &Presented) -> Refused {
-    let names = presented.names();
-    if !names.iter().any(|name| !matches!(name, Name::Common(_))) {
-        return Refusal::IdentityNoName.bare();
-    }
-    let shown: Vec<_> = names.iter().take(SHOWN_NAMES).map(ToString::to_string).collect();
-    Refusal::IdentityNotPermitted.because(shown.join(" "))
 }
 
 /// A visitor that may use the service. Made by [`IdentityGate::authorize`] alone.

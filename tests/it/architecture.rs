@@ -130,6 +130,18 @@ fn every_room_is_a_module() {
     }
 }
 
+#[test]
+fn the_manual_has_a_row_for_every_refusal() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/refusals.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let rows: Vec<_> = manual.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<_> = doorward::refusal::Refusal::ALL
+        .iter()
+        .map(|refusal| format!("| `{refusal}` | {} | {} |", refusal.sentence(), refusal.remedy()))
+        .collect();
+    assert_eq!(rows, expected);
+}
+
 /// The tests that assert a code, so that every "no" is provoked somewhere.
 #[test]
 fn every_refusal_is_asserted_by_a_test_over_a_socket() {

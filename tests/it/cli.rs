@@ -211,6 +211,20 @@ fn every_configuration_that_is_shipped_starts() {
 }
 
 #[test]
+fn the_example_of_an_own_service_greets_by_name() {
+    let (directory, port) = fresh_clone();
+    serve_in(directory.path()).stop();
+    let example = Path::new(DOORWARD).parent().unwrap().join("examples/embed");
+    let mut child = Command::new(example).current_dir(directory.path()).spawn().unwrap();
+    let to = format!("127.0.0.1:{port}");
+    let (code, out, err) =
+        said(&doorward(directory.path(), &["connect", "--to", &to, "--retries", "20", "hello"]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((code, out.as_str()), (0, "dns:alice.client.internal, you said hello\n"), "{err}");
+}
+
+#[test]
 fn the_second_signal_ends_a_session_at_once() {
     let set = Set::new();
     let config = format!(

@@ -5,8 +5,6 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test whose scene cannot be set should stop there, and say so"
 )]
 
