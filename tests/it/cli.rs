@@ -84,15 +84,26 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A directory like a fresh clone, but for ports that nobody else has.
-fn fresh_clone() -> (tempfile::TempDir, u16) {
+/// A directory like a fresh clone, but for the port, which the system chooses.
+fn fresh_clone() -> tempfile::TempDir {
+    fresh_clone_at("127.0.0.1", 0)
+}
+
+/// The same, with its first listener at this address and port.
+fn fresh_clone_at(host: &str, port: u16) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/doorward.toml");
-    let config = fs::read_to_string(reference).unwrap().replace("8443", &port.to_string());
     fs::create_dir(directory.path().join("config")).unwrap();
-    fs::write(directory.path().join("config/doorward.toml"), config).unwrap();
-    (directory, port)
+    configure(directory.path(), &reference, host, port);
+    directory
+}
+
+/// Copies a configuration, moved to another address.
+fn configure(directory: &Path, from: &Path, host: &str, port: u16) {
+    let text = fs::read_to_string(from).unwrap();
+    assert!(text.contains("127.0.0.1:8443"), "{}", from.display());
+    let text = text.replace("127.0.0.1:8443", &format!("{host}:{port}")).replace("8443", "0");
+    fs::write(directory.join("config/doorward.toml"), text).unwrap();
 }
 
 fn serve_in(directory: &Path) -> Guard {
@@ -103,17 +114,17 @@ fn serve_in(directory: &Path) -> Guard {
 
 #[test]
 fn the_first_start_makes_what_it_needs_and_the_printed_lines_work() {
-    let (directory, port) = fresh_clone();
+    let directory = fresh_clone();
     let mut guard = serve_in(directory.path());
+    let to = guard.address().to_string();
     assert!(guard.report[0].starts_with("first start: certs/ now holds"), "{:?}", guard.report);
-    let to = format!("127.0.0.1:{port}");
     let (code, out, err) =
         said(&doorward(directory.path(), &["connect", "--to", &to, "hello", "again"]));
     assert_eq!((code, out.as_str(), err.as_str()), (0, "hello\nagain\n", ""));
 
     let openssl = guard.report.iter().find(|line| line.contains("openssl s_client")).unwrap();
     if crate::support::has("openssl") {
-        let pasted = openssl.replace("8443", &port.to_string());
+        let pasted = openssl.replace("127.0.0.1:8443", &to);
         let pasted = Command::new("sh")
             .current_dir(directory.path())
             .args(["-c", &pasted])
@@ -131,7 +142,7 @@ fn the_first_start_makes_what_it_needs_and_the_printed_lines_work() {
 
 #[test]
 fn a_lost_file_refuses_the_start_and_nothing_is_made_in_its_place() {
-    let (directory, _) = fresh_clone();
+    let directory = fresh_clone();
     serve_in(directory.path()).stop();
     let crl = directory.path().join("certs/ca/crl.pem");
     fs::remove_file(&crl).unwrap();
@@ -203,22 +214,24 @@ fn every_configuration_that_is_shipped_starts() {
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     for file in files {
-        let (directory, port) = fresh_clone();
-        let text = fs::read_to_string(&file).unwrap().replace("8443", &port.to_string());
-        fs::write(directory.path().join("config/doorward.toml"), text).unwrap();
+        let directory = fresh_clone();
+        configure(directory.path(), &file, "127.0.0.1", 0);
         serve_in(directory.path()).stop();
     }
 }
 
 #[test]
 fn the_example_of_an_own_service_greets_by_name() {
-    let (directory, port) = fresh_clone();
+    // The example says nothing of its port, so it gets one on an address that no other test uses.
+    let free = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
+    let directory = fresh_clone_at("127.0.77.1", free.port());
     serve_in(directory.path()).stop();
     let example = Path::new(DOORWARD).parent().unwrap().join("examples/embed");
     let mut child = Command::new(example).current_dir(directory.path()).spawn().unwrap();
-    let to = format!("127.0.0.1:{port}");
-    let (code, out, err) =
-        said(&doorward(directory.path(), &["connect", "--to", &to, "--retries", "20", "hello"]));
+    let to = free.to_string();
+    let connect =
+        ["connect", "--to", &to, "--server-name", "127.0.0.1", "--retries", "20", "hello"];
+    let (code, out, err) = said(&doorward(directory.path(), &connect));
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!((code, out.as_str()), (0, "dns:alice.client.internal, you said hello\n"), "{err}");

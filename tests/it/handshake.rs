@@ -393,7 +393,7 @@ async fn a_refused_client_receives_its_alert() {
         ] {
             let visitor = Visitor::new(&set, credential);
             let error = visitor
-                .say(hall.address("echo"), &prefixed(&vec![b'x'; 60_000]))
+                .say(hall.address("echo"), &prefixed(&vec![b'x'; 200_000]))
                 .await
                 .unwrap_err();
             assert_eq!(alert(&error), expected);
@@ -412,4 +412,21 @@ async fn a_member_without_permission_is_told_goodbye_properly() {
     let mut stream = mallory.enter(hall.address("echo")).await.unwrap();
     assert_eq!(hear(&mut stream).await.unwrap(), b"", "close_notify, and not a word");
     assert_eq!(hall.verdict().await, "identity.not-permitted");
+}
+
+#[tokio::test]
+async fn a_refused_client_that_still_speaks_is_not_reset() {
+    let set = Set::new();
+    let mut hall = Hall::open(&set, ALICE);
+    let nobody = Visitor::new(&set, None);
+    for _ in 0..10 {
+        let mut stream = nobody.enter(hall.address("echo")).await.unwrap();
+        stream.write_all(&prefixed(b"one")).await.unwrap();
+        assert_eq!(hall.verdict().await, "handshake.no-certificate");
+        // Without the lingering close the second word meets a reset, and the alert is lost to the client.
+        stream.write_all(&prefixed(b"two")).await.unwrap();
+        stream.flush().await.unwrap();
+        let error = hear(&mut stream).await.unwrap_err();
+        assert_eq!(alert(&error), "CertificateRequired");
+    }
 }
