@@ -184,6 +184,28 @@ fn a_port_in_use_names_the_process_that_holds_it() {
     }
 }
 
+/// As programs on Java hold every IPv4 address; and as a wildcard is refused by one address held.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_holds_the_port_is_named_however_it_holds_it() {
+    let me = format!("(pid {})", std::process::id());
+    let everywhere = policy(Scope::All, &["1-65535"]);
+    for (held, wanted) in [
+        ("[::ffff:127.0.0.1]:0", "127.0.0.1"),
+        ("0.0.0.0:0", "127.0.0.1"),
+        ("127.0.0.1:0", "0.0.0.0"),
+    ] {
+        let Ok(held) = TcpListener::bind(held) else {
+            println!("skipped: IPv6 is not on this machine");
+            continue;
+        };
+        let wanted = SocketAddr::new(wanted.parse().unwrap(), held.local_addr().unwrap().port());
+        let problem = everywhere.open(wanted, &this_host()).unwrap_err();
+        assert_eq!(problem.fault(), Fault::BindInUse);
+        assert!(problem.message().ends_with(&me), "{wanted}: {problem}");
+    }
+}
+
 #[test]
 fn an_address_of_another_host_is_told_from_one_in_use() {
     let policy = policy(only(&["192.0.2.0/24"]), &["1-65535"]);
