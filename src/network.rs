@@ -67,12 +67,11 @@ fn length(text: &str, prefix: &str, longest: u8) -> Result<u8, Problem> {
 }
 
 fn mapped(text: &str, v4: Ipv4Addr, prefix: u8) -> Problem {
-    let remedy = match prefix.checked_sub(96) {
-        Some(bits) => match IpNet::new(v4.into(), bits).map(|network| network.trunc()) {
-            Ok(network) => format!("write {network}"),
-            Err(_) => format!("write {v4}"),
-        },
-        None => "write 0.0.0.0/0 for every IPv4 address".to_owned(),
+    // Who writes ::ffff:10.0.0.0/8 means the prefix of the IPv4 network.
+    let bits = prefix.checked_sub(96).unwrap_or(prefix);
+    let remedy = match IpNet::new(v4.into(), bits).map(|network| network.trunc()) {
+        Ok(network) => format!("write {network}"),
+        Err(_) => "write the IPv4 network, such as 10.0.0.0/8".to_owned(),
     };
     let what = format!("{text} would never match: visitors are judged by their IPv4 address");
     Problem::error(Fault::AddressMapped, what, remedy)
@@ -176,6 +175,11 @@ mod tests {
     fn mapped_networks_are_refused_with_their_ipv4_form() {
         assert_eq!(problem("::ffff:127.0.0.0/104"), "address.mapped | write 127.0.0.0/8");
         assert_eq!(problem("::ffff:10.1.2.3"), "address.mapped | write 10.1.2.3/32");
+        assert_eq!(problem("::ffff:10.0.0.0/8"), "address.mapped | write 10.0.0.0/8");
+        assert_eq!(
+            problem("::ffff:0:0/64"),
+            "address.mapped | write the IPv4 network, such as 10.0.0.0/8"
+        );
     }
 
     #[test]

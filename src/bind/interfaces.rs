@@ -1,7 +1,7 @@
 //! The interfaces of this host and their addresses, as they are now.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A snapshot: which interface has which address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,10 +16,22 @@ struct Address {
 }
 
 impl Interfaces {
-    /// A snapshot that somebody else took.
+    /// A snapshot that somebody else took. Interfaces are numbered from 1 as they are first named.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = (String, IpAddr)>) -> Self {
-        let address = |(interface, ip)| Address { interface, ip, zone: 0 };
+        let mut named: Vec<String> = Vec::new();
+        let mut number = |interface: &String| {
+            let known = named.iter().position(|name| name == interface);
+            let position = known.unwrap_or_else(|| {
+                named.push(interface.clone());
+                named.len().saturating_sub(1)
+            });
+            u32::try_from(position).map_or(u32::MAX, |position| position.saturating_add(1))
+        };
+        let address = |(interface, ip)| {
+            let zone = if is_link_local(ip) { number(&interface) } else { 0 };
+            Address { interface, ip, zone }
+        };
         Self(addresses.into_iter().map(address).collect())
     }
 
@@ -40,7 +52,7 @@ impl Interfaces {
             } else {
                 continue;
             };
-            addresses.push(Address { interface: entry.interface_name, ip, zone });
+            addresses.push(Address { interface: without_label(entry.interface_name), ip, zone });
         }
         Ok(Self(addresses))
     }
@@ -71,10 +83,22 @@ impl Interfaces {
         names
     }
 
-    /// Which interface has the address.
+    /// Which interface has the address; the first, where a link-local address is on several.
     #[must_use]
     pub fn interface_of(&self, ip: IpAddr) -> Option<&str> {
         self.0.iter().find(|address| address.ip == ip).map(|address| address.interface.as_str())
+    }
+
+    /// Which interface has the address of a socket. A link-local address says so by its zone: the
+    /// same one may be on many interfaces.
+    pub(super) fn interface_at(&self, address: SocketAddr) -> Option<&str> {
+        let here = self.0.iter().find(|own| own.is_at(address));
+        here.map(|own| own.interface.as_str())
+    }
+
+    /// Whether the interface has the address of a socket.
+    pub(super) fn has(&self, interface: &str, address: SocketAddr) -> bool {
+        self.of(interface).any(|own| own.is_at(address))
     }
 
     /// The addresses of an interface with their zones, for sockets.
@@ -90,6 +114,30 @@ impl Interfaces {
     fn of(&self, interface: &str) -> impl Iterator<Item = &Address> {
         self.0.iter().filter(move |address| address.interface == interface)
     }
+}
+
+impl Address {
+    fn is_at(&self, address: SocketAddr) -> bool {
+        let zone = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        self.ip == address.ip().to_canonical() && (self.zone == zone || !is_link_local(self.ip))
+    }
+}
+
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// Linux tells `eth0:1` for an address of `eth0` that was given a label (ip-address(8)); no
+/// interface can have a colon in its name.
+#[cfg(unix)]
+fn without_label(mut interface: String) -> String {
+    if let Some(colon) = interface.find(':') {
+        interface.truncate(colon);
+    }
+    interface
 }
 
 /// The loopback addresses, which every host has, whatever its interfaces are called.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::Interfaces;
-use super::interfaces::LOOPBACK;
+use super::interfaces::{LOOPBACK, is_link_local};
 use crate::problem::{Fault, Problem};
 
 /// One entry of `listen`.
@@ -30,8 +30,13 @@ impl Listen {
     /// [`Fault::BindBadListen`] for a name, a missing address or port, and an IPv4-mapped address, each
     /// with its own remedy.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        if let Some(zoned) = zoned(text) {
-            return Ok(zoned);
+        if let Some((ip, interface, port)) = zoned(text) {
+            return if is_link_local(ip.into()) {
+                Ok(Listen::Zoned(ip, interface, port))
+            } else {
+                let plain = SocketAddr::new(IpAddr::V6(ip).to_canonical(), port);
+                Err(bad(text, "has a zone and is not link-local", format!("write \"{plain}\"")))
+            };
         }
         match text.parse::<SocketAddr>() {
             Ok(address) if address.ip() != address.ip().to_canonical() => {
@@ -80,12 +85,12 @@ impl fmt::Display for Listen {
     }
 }
 
-fn zoned(text: &str) -> Option<Listen> {
+fn zoned(text: &str) -> Option<(Ipv6Addr, String, u16)> {
     let (address, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
     let (ip, interface) = address.split_once('%')?;
     let named = interface.bytes().any(|byte| !byte.is_ascii_digit());
     let ip: Ipv6Addr = ip.parse().ok()?;
-    named.then_some(Listen::Zoned(ip, interface.to_owned(), port.parse().ok()?))
+    named.then_some((ip, interface.to_owned(), port.parse().ok()?))
 }
 
 fn no_address(text: &str) -> Problem {

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use crate::place::Written;
 use crate::problem::{Fault, Problem};
 
+use interfaces::is_link_local;
+
 pub use interfaces::Interfaces;
 pub use listen::Listen;
 pub use scope::{PortRange, Scope, ScopeRule};
@@ -55,7 +57,7 @@ impl BindPolicy {
             Scope::All => true,
             _ if ip.is_unspecified() || ip.is_multicast() => false,
             Scope::Localhost => ip.is_loopback(),
-            Scope::Only(rules) => rules.iter().any(|rule| rule.value.covers(ip, interfaces)),
+            Scope::Only(rules) => rules.iter().any(|rule| rule.value.covers(address, interfaces)),
         };
         if !within {
             return Err(self.outside(address, interfaces));
@@ -77,7 +79,7 @@ impl BindPolicy {
         if ip.is_unspecified() {
             return format!("{address} open to EVERY network of this host (scope = \"all\")");
         }
-        match interfaces.interface_of(ip) {
+        match interfaces.interface_at(address) {
             Some(name) => format!("{address} open to whoever reaches {name}"),
             None => format!("{address} open to whoever reaches that address"),
         }
@@ -98,10 +100,14 @@ impl BindPolicy {
         } else if address.ip().is_loopback() {
             format!("add \"{}\" to scope", address.ip())
         } else {
-            let by_name =
-                interfaces.interface_of(address.ip()).map(|name| format!(" or [\"{name}\"]"));
-            let by_name = by_name.unwrap_or_default();
-            format!("listen on {own}:{port}, or write scope = [\"{}\"]{by_name}", address.ip())
+            let ip = address.ip();
+            let rule = match interfaces.interface_at(address) {
+                // On another interface the same address is another host's network.
+                Some(name) if is_link_local(ip) => format!("[\"{name}\"]"),
+                Some(name) => format!("[\"{ip}\"] or [\"{name}\"]"),
+                None => format!("[\"{ip}\"]"),
+            };
+            format!("listen on {own}:{port}, or write scope = {rule}")
         };
         Problem::error(Fault::BindOutsideScope, what, remedy)
     }

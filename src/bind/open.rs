@@ -31,7 +31,7 @@ impl BindPolicy {
     /// It serves for own sockets after the bind, and for those that another process handed over.
     ///
     /// # Errors
-    /// [`Fault::BindMoved`] where the socket is open to more than the policy allows.
+    /// [`Fault::BindMoved`] where the socket is open to more than the policy allows, or does not listen.
     pub fn inspect(&self, listener: &TcpListener, interfaces: &Interfaces) -> Result<(), Problem> {
         let moved = |what: String| {
             let remedy = "let the policy and whoever opens the socket agree; it was closed again";
@@ -44,6 +44,10 @@ impl BindPolicy {
             moved(format!("the socket is at {address}: {}", problem.message()))
         })?;
         let socket = SockRef::from(listener);
+        if !is_listening(&socket).map_err(unknown)? {
+            // Until it listens, another process of the same user can bind there too, and listen first.
+            return Err(moved(format!("the socket at {address} does not listen")));
+        }
         if address.is_ipv6() && !socket.only_v6().map_err(unknown)? {
             return Err(moved(format!("the socket at {address} takes IPv4 visitors too")));
         }
@@ -80,6 +84,17 @@ fn is_shared(socket: &SockRef<'_>) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_shared(_: &SockRef<'_>) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn is_listening(socket: &SockRef<'_>) -> io::Result<bool> {
+    socket.is_listener()
+}
+
+/// Not told on this system, where `accept` will say so.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn is_listening(_: &SockRef<'_>) -> io::Result<bool> {
+    Ok(true)
 }
 
 #[expect(

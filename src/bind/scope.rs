@@ -1,7 +1,7 @@
 //! What a policy may say: scopes and port ranges.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -49,11 +49,11 @@ impl ScopeRule {
     ///
     /// # Errors
     /// The faults of [`parse_network`] for what looks like an address, [`Fault::BindBadScope`] for what
-    /// no interface can be called.
+    /// no interface can be called, and for `0.0.0.0/0` or `::/0`: every network is a word of its own.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let is_address = text.contains('/') || text.contains(':') || looks_like_ipv4(text);
         if is_address {
-            return parse_network(text).map(ScopeRule::Network);
+            return narrow(text, parse_network(text)?);
         }
         if matches!(text, "localhost" | "all") {
             let remedy = format!("write scope = \"{text}\" alone, without brackets");
@@ -76,12 +76,21 @@ impl ScopeRule {
         Ok(ScopeRule::Interface(text.to_owned()))
     }
 
-    pub(super) fn covers(&self, ip: IpAddr, interfaces: &Interfaces) -> bool {
+    pub(super) fn covers(&self, address: SocketAddr, interfaces: &Interfaces) -> bool {
         match self {
-            ScopeRule::Interface(name) => interfaces.addresses_of(name).contains(&ip),
-            ScopeRule::Network(network) => network.contains(&ip),
+            ScopeRule::Interface(name) => interfaces.has(name, address),
+            ScopeRule::Network(network) => network.contains(&address.ip().to_canonical()),
         }
     }
+}
+
+fn narrow(text: &str, network: IpNet) -> Result<ScopeRule, Problem> {
+    if network.prefix_len() > 0 {
+        return Ok(ScopeRule::Network(network));
+    }
+    let what = format!("{text:?} is every network of its family");
+    let remedy = "write scope = \"all\" alone, without brackets, if every network is meant";
+    Err(Problem::error(Fault::BindBadScope, what, remedy))
 }
 
 fn looks_like_ipv4(text: &str) -> bool {

@@ -51,7 +51,7 @@ fn localhost_is_loopback_and_nothing_else() {
 
 #[test]
 fn a_list_of_networks_never_covers_the_wildcard() {
-    let policy = policy(only(&["0.0.0.0/0", "::/0"]), &["1-65535"]);
+    let policy = policy(only(&["0.0.0.0/1", "::/1"]), &["1-65535"]);
     assert_eq!(verdict(&policy, "10.20.0.5:80"), "ok");
     assert_eq!(verdict(&policy, "0.0.0.0:80"), "bind.outside-scope");
     assert_eq!(verdict(&policy, "[::]:80"), "bind.outside-scope");
@@ -127,7 +127,7 @@ fn an_interface_is_resolved_to_every_address_it_has() {
 
 #[test]
 fn what_is_no_scope_or_port_range_is_refused() {
-    for text in ["", "all", "localhost", "a b", "eth*"] {
+    for text in ["", "all", "localhost", "a b", "eth*", "0.0.0.0/0", "::/0"] {
         assert_eq!(ScopeRule::parse(text).unwrap_err().fault(), Fault::BindBadScope, "{text}");
     }
     assert_eq!(ScopeRule::parse("10.1.2.3/8").unwrap_err().fault(), Fault::AddressHostBits);
@@ -184,6 +184,28 @@ fn a_port_in_use_names_the_process_that_holds_it() {
     }
 }
 
+/// As programs on Java hold every IPv4 address; and as a wildcard is refused by one address held.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_holds_the_port_is_named_however_it_holds_it() {
+    let me = format!("(pid {})", std::process::id());
+    let everywhere = policy(Scope::All, &["1-65535"]);
+    for (held, wanted) in [
+        ("[::ffff:127.0.0.1]:0", "127.0.0.1"),
+        ("0.0.0.0:0", "127.0.0.1"),
+        ("127.0.0.1:0", "0.0.0.0"),
+    ] {
+        let Ok(held) = TcpListener::bind(held) else {
+            println!("skipped: IPv6 is not on this machine");
+            continue;
+        };
+        let wanted = SocketAddr::new(wanted.parse().unwrap(), held.local_addr().unwrap().port());
+        let problem = everywhere.open(wanted, &this_host()).unwrap_err();
+        assert_eq!(problem.fault(), Fault::BindInUse);
+        assert!(problem.message().ends_with(&me), "{wanted}: {problem}");
+    }
+}
+
 #[test]
 fn an_address_of_another_host_is_told_from_one_in_use() {
     let policy = policy(only(&["192.0.2.0/24"]), &["1-65535"]);
@@ -229,6 +251,43 @@ fn a_socket_of_both_families_that_was_handed_over_is_refused() {
     };
     let problem = everywhere.inspect(&listener, &this_host()).unwrap_err();
     assert!(problem.message().ends_with("takes IPv4 visitors too"), "{problem}");
+}
+
+/// Bound but not listening, another process of the same user could listen first and take the visitors.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_was_handed_over_without_listening_is_refused() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let problem = any_port().inspect(&socket.into(), &this_host()).unwrap_err();
+    assert_eq!(problem.fault(), Fault::BindMoved);
+    assert!(problem.message().ends_with("does not listen"), "{problem}");
+}
+
+#[test]
+fn a_link_local_address_belongs_to_the_interface_of_its_zone() {
+    let address = |name: &str| (name.to_owned(), "fe80::1".parse().unwrap());
+    let host = Interfaces::new([address("eth0"), address("eth1")]);
+    let at = |text: &str| Listen::parse(text).unwrap().resolve(&host).unwrap()[0];
+    let policy = policy(only(&["eth0"]), &["1-65535"]);
+    assert_eq!(policy.judge(at("[fe80::1%eth0]:80"), &host), Ok(()));
+    let problem = policy.judge(at("[fe80::1%eth1]:80"), &host).unwrap_err();
+    assert_eq!(problem.fault(), Fault::BindOutsideScope);
+    assert!(problem.remedy().ends_with("or write scope = [\"eth1\"]"), "{problem}");
+    let unzoned = policy.judge("[fe80::1]:80".parse().unwrap(), &host).unwrap_err();
+    assert_eq!(unzoned.fault(), Fault::BindOutsideScope);
+}
+
+#[test]
+fn a_zone_stands_behind_a_link_local_address_alone() {
+    for (text, remedy) in [
+        ("[::1%lo]:80", "write \"[::1]:80\""),
+        ("[::ffff:10.1.2.3%eth0]:80", "write \"10.1.2.3:80\""),
+        ("[::%eth0]:80", "write \"[::]:80\""),
+    ] {
+        let problem = Listen::parse(text).unwrap_err();
+        assert_eq!((problem.fault(), problem.remedy()), (Fault::BindBadListen, remedy), "{text}");
+    }
 }
 
 #[test]

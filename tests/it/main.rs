@@ -13,6 +13,7 @@ mod support;
 mod accept;
 mod architecture;
 mod audit;
+mod bind;
 mod cli;
 mod client;
 mod config;
