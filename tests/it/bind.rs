@@ -25,7 +25,7 @@ fn on_a_host_of_its_own(test: &str) -> bool {
         return true;
     }
     if let Some(tool) = missing() {
-        crate::support::skipped(&format!("{tool}"));
+        crate::support::skipped(tool);
         return false;
     }
     let child = Command::new("unshare")

@@ -18,5 +18,6 @@ mod cli;
 mod client;
 mod config;
 mod handshake;
+mod peers;
 mod service;
 mod visitors;
