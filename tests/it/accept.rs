@@ -3,16 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::visitor::hear;
-use crate::support::{Hall, Set, Visitor, prefixed};
-
-const ALICE: &str = r#"
-[[service]]
-name = "echo"
-listen = "127.0.0.1:0"
-kind = "echo"
-  [[service.identity]]
-  permit = ["dns:alice.client.internal"]
-"#;
+use crate::support::{ALICE, Hall, Set, Visitor, prefixed};
 
 fn hall(set: &Set, budgets: &str) -> Hall {
     Hall::of(&format!("[accept]\n{budgets}\n{}{ALICE}", set.tables("")))

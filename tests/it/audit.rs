@@ -9,16 +9,7 @@ use doorward::pki::RawName;
 use doorward::refusal::Refusal;
 
 use crate::cli::Guard;
-use crate::support::{Hall, Set, Visitor, prefixed};
-
-const ALICE: &str = r#"
-[[service]]
-name = "echo"
-listen = "127.0.0.1:0"
-kind = "echo"
-  [[service.identity]]
-  permit = ["dns:alice.client.internal"]
-"#;
+use crate::support::{ALICE, Hall, Set, Visitor, prefixed};
 
 #[tokio::test]
 async fn a_yes_names_the_rule_and_a_no_the_certificate() {

@@ -6,18 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Set, Visitor, prefixed};
+use crate::support::{ALICE, Set, Visitor, prefixed};
 
 const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
-
-const ALICE: &str = r#"
-[[service]]
-name = "echo"
-listen = "127.0.0.1:0"
-kind = "echo"
-  [[service.identity]]
-  permit = ["dns:alice.client.internal"]
-"#;
 
 /// A `doorward serve` that is ready. It ends with the test.
 pub(crate) struct Guard {

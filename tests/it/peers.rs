@@ -5,16 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use doorward::pki::Credential;
 
-use crate::support::{Hall, Set, has, prefixed};
-
-const ALICE: &str = r#"
-[[service]]
-name = "echo"
-listen = "127.0.0.1:0"
-kind = "echo"
-  [[service.identity]]
-  permit = ["dns:alice.client.internal"]
-"#;
+use crate::support::{ALICE, Hall, Set, has, prefixed};
 
 /// A program, the flag that makes it run a script, and the script.
 struct Scripted(&'static str, &'static str, &'static str);

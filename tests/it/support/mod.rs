@@ -1,5 +1,8 @@
 //! The scene of a test: an authority, a hall with open doors, and visitors of every kind.
 
+use std::io::Write;
+use std::process::Command;
+
 pub(crate) mod hall;
 pub(crate) mod set;
 pub(crate) mod visitor;
@@ -8,8 +11,15 @@ pub(crate) use hall::Hall;
 pub(crate) use set::Set;
 pub(crate) use visitor::{Visitor, prefixed};
 
-use std::io::Write;
-use std::process::Command;
+/// An echo service on a free port, for alice alone.
+pub(crate) const ALICE: &str = r#"
+[[service]]
+name = "echo"
+listen = "127.0.0.1:0"
+kind = "echo"
+  [[service.identity]]
+  permit = ["dns:alice.client.internal"]
+"#;
 
 /// Whether a program is there; says by name that the test is skipped where it is not.
 pub(crate) fn has(program: &str) -> bool {
