@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +24,7 @@ use crate::service::{Counted, Frames, Service, linger};
 pub(crate) struct Rooms {
     pub(crate) name: Arc<str>,
     pub(crate) address: Arc<AddressGate>,
-    pub(crate) handshake: Handshake,
+    pub(crate) handshake: watch::Receiver<Handshake>,
     pub(crate) identity: Arc<IdentityGate>,
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
@@ -47,8 +49,9 @@ impl Rooms {
         audit: &Audit,
         closing: &Closing,
     ) {
-        match self.enter(accepted, closing).await {
-            Ok(seated) => self.attend(seated, visit, audit, closing).await,
+        let mut handshake = self.handshake.clone();
+        match self.enter(accepted, &mut handshake, closing).await {
+            Ok(seated) => self.attend(seated, handshake, (visit, audit), closing).await,
             Err(leaving) => {
                 let (refused, presented, parting) = leaving.into_parts();
                 audit.record(Event::Refused(visit, refused, presented), Instant::now());
@@ -61,32 +64,36 @@ impl Rooms {
     async fn enter(
         &self,
         accepted: Accepted<TcpStream>,
+        handshake: &mut watch::Receiver<Handshake>,
         closing: &Closing,
     ) -> Result<Seated<TcpStream>, Leaving> {
         let admitted = self.address.admit(accepted)?;
+        let handshake = handshake.borrow_and_update().clone();
         let authenticated = tokio::select! {
             biased;
             () = closing.drain.cancelled() => return Err(Refusal::AcceptDraining.bare().into()),
-            authenticated = self.handshake.perform(admitted) => authenticated?,
+            authenticated = handshake.perform(admitted) => authenticated?,
         };
         let authorized = self.identity.authorize(authenticated)?;
         Ok(authorized.seated(&self.members)?)
     }
 
-    /// The service, for whoever got here.
+    /// The service, for whoever got here, as long as its certificate passes.
     async fn attend(
         &self,
         seated: Seated<TcpStream>,
-        visit: Visit,
-        audit: &Audit,
+        handshake: watch::Receiver<Handshake>,
+        (visit, audit): (Visit, &Audit),
         closing: &Closing,
     ) {
         let (stream, caller, seat) = seated.into_parts();
+        let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
         let mut frames = Frames::new(stream, &self.frame, &closing.drain);
         let served = tokio::select! {
             biased;
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
+            refused = no_longer_passes(&chain, handshake) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
         };
         let counted: Counted = frames.tally().counted();
@@ -110,6 +117,21 @@ impl Rooms {
             }
         })
     }
+}
+
+/// Judges a session's certificate again whenever the handshake room changes, until it is refused.
+async fn no_longer_passes(
+    chain: &[CertificateDer<'static>],
+    mut handshake: watch::Receiver<Handshake>,
+) -> Refused {
+    while handshake.changed().await.is_ok() {
+        let judged = handshake.borrow_and_update().judge_again(chain, UnixTime::now());
+        if let Err(refused) = judged {
+            return refused;
+        }
+    }
+    // The server has stopped looking after its files: nothing will change any more.
+    std::future::pending().await
 }
 
 /// A refusal of the service keeps its code; any other error of it is its own failure.

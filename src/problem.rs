@@ -42,8 +42,8 @@ faults! {
     BindBadPorts, "bind.bad-ports", "A port range cannot be read, or is empty.";
     BindBadListen, "bind.bad-listen", "A listener is no address with a port.";
     BindDuplicate, "bind.duplicate", "Two listeners name the same socket.";
-    BindOutsideScope, "bind.outside-scope", "A listener is outside the scope of [bind].";
-    BindPortNotAllowed, "bind.port-not-allowed", "A listener's port is outside ports of [bind].";
+    BindOutsideScope, "bind.outside-scope", "A listener is outside the scope of the bind table.";
+    BindPortNotAllowed, "bind.port-not-allowed", "A listener's port is outside the ports of the bind table.";
     BindUnknownInterface, "bind.unknown-interface", "No interface of this host has that name, or it has no address.";
     BindInUse, "bind.in-use", "Another process holds the address and port.";
     BindNoSuchAddress, "bind.no-such-address", "The address is not one of this host.";
@@ -51,7 +51,7 @@ faults! {
     BindMoved, "bind.moved", "After bind, the socket was not where the policy allowed it.";
     BindFailed, "bind.failed", "The system could not open the socket.";
     BindOpenToAll, "bind.open-to-all", "The scope is all: every network of this host may reach the listeners.";
-    AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of [accept].";
+    AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of the accept table.";
     AddressBadNetwork, "address.bad-network", "The text is no address and no network.";
     AddressHostBits, "address.host-bits", "The text names a host, not a network.";
     AddressLeadingZero, "address.leading-zero", "A part of the address begins with a zero, which some programs read as octal.";

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use crate::handshake::Presented;
 use crate::identity::Caller;
 use crate::peer::{PeerAddr, Source};
+use crate::problem::{Problem, Severity};
 use crate::refusal::{Refusal, Refused};
 use crate::service::Counted;
 
@@ -43,6 +44,10 @@ pub enum Event {
     Cut(Visit, Caller, Counted, Refused),
     /// So many more equal refusals came from a network than were recorded one by one.
     More(Refusal, Source, u64),
+    /// Changed files of the handshake are in force, with what is worth knowing about them.
+    Refreshed(Vec<Problem>),
+    /// Changed files of the handshake have these problems, so the old ones stay in force.
+    Kept(Vec<Problem>),
 }
 
 /// Records events through `tracing` and hands them to whoever listens.
@@ -83,7 +88,12 @@ impl Audit {
             Event::Refused(visit, refused, _) => {
                 self.burst().count(refused.refusal(), visit.peer.source(), now)
             }
-            Event::Permitted(..) | Event::Left(..) | Event::Cut(..) | Event::More(..) => true,
+            Event::Permitted(..)
+            | Event::Left(..)
+            | Event::Cut(..)
+            | Event::More(..)
+            | Event::Refreshed(_)
+            | Event::Kept(_) => true,
         };
         if alone {
             write(&event);
@@ -123,6 +133,14 @@ fn write(event: &Event) {
         Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_deref()),
         Event::Left(visit, caller, counted) => left(visit, caller, counted),
         Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
+        Event::Refreshed(warnings) => {
+            warnings.iter().for_each(problem);
+            tracing::info!(target: TARGET, "refreshed: changed files are in force");
+        }
+        Event::Kept(problems) => {
+            problems.iter().for_each(problem);
+            tracing::error!(target: TARGET, "kept: the changed files are refused, the old ones stay in force");
+        }
         Event::More(refusal, source, count) => {
             tracing::warn!(
                 target: TARGET, code = %refusal.code(), from = %source, count, "refused more of the same"
@@ -194,6 +212,19 @@ fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
         lasted = %format_args!("{:?}", counted.lasted),
         "cut",
     );
+}
+
+fn problem(problem: &Problem) {
+    let place = problem.place().map(tracing::field::display);
+    let (code, remedy) = (problem.fault().code(), problem.remedy());
+    match problem.severity() {
+        Severity::Error => {
+            tracing::error!(target: TARGET, %code, place, %remedy, "{}", problem.message());
+        }
+        Severity::Warning => {
+            tracing::warn!(target: TARGET, %code, place, %remedy, "{}", problem.message());
+        }
+    }
 }
 
 fn said(refused: &Refused) -> Option<&str> {

@@ -51,14 +51,15 @@ impl Handshake {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(settings.versions))
             .map_err(unusable)?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::clone(&verifier))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         // A resumed session would skip the verifier: no tickets, no store, for either version.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         let acceptor = Acceptor::new(config);
-        let handshake = Handshake { acceptor, deadline: settings.deadline, server_expires };
+        let deadline = settings.deadline;
+        let handshake = Handshake { acceptor, verifier, deadline, server_expires };
         Ok(Loaded { handshake, warnings: problems })
     }
 }
@@ -191,7 +192,8 @@ fn verifier(
     };
     let crl_place = settings.crl.first().map_or(place, |crl| &crl.place);
     problems.extend(flaws.into_iter().map(|problem| problem.at(crl_place)));
-    if !settings.crl.is_empty() && lists.is_empty() {
+    let explained = problems.iter().any(|problem| problem.severity() == Severity::Error);
+    if !settings.crl.is_empty() && lists.is_empty() && !explained {
         // Without a list webpki would check no revocation at all.
         let remedy = "publish a list with the authority that is named in clients";
         let what = "crl is configured, but no list in it can be believed";

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -71,6 +72,7 @@ pub enum Hints {
 #[derive(Clone, Debug)]
 pub struct Handshake {
     acceptor: Acceptor,
+    verifier: Arc<dyn ClientCertVerifier>,
     deadline: Duration,
     server_expires: UnixTime,
 }
@@ -130,6 +132,21 @@ impl Handshake {
             }
         };
         Ok(Authenticated { stream, peer, seat, presented })
+    }
+
+    /// Judges a chain again that was accepted before, by the lists and authorities of now.
+    ///
+    /// # Errors
+    /// The reason that a new handshake with it would be refused for.
+    pub fn judge_again(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: UnixTime,
+    ) -> Result<(), Refused> {
+        let (leaf, rest) =
+            chain.split_first().ok_or_else(|| Refusal::HandshakeNoCertificate.bare())?;
+        let judged = self.verifier.verify_client_cert(leaf, rest, now);
+        judged.map(drop).map_err(|error| reasons::of_tls(&error))
     }
 
     /// When the server's own certificate ends.

@@ -18,7 +18,7 @@ pub(super) fn of(error: &io::Error) -> Refused {
     clippy::wildcard_enum_match_arm,
     reason = "the enum is non-exhaustive; what is new there is a malformed message to us, and a refusal"
 )]
-fn of_tls(error: &Error) -> Refused {
+pub(super) fn of_tls(error: &Error) -> Refused {
     match error {
         Error::NoCertificatesPresented => Refusal::HandshakeNoCertificate.bare(),
         Error::InvalidCertificate(error) => of_certificate(error),

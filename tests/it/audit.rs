@@ -56,7 +56,11 @@ async fn a_burst_is_summarised_and_nothing_is_lost() {
                 );
                 ("more", count)
             }
-            other @ (Event::Permitted(..) | Event::Left(..) | Event::Cut(..)) => {
+            other @ (Event::Permitted(..)
+            | Event::Left(..)
+            | Event::Cut(..)
+            | Event::Refreshed(_)
+            | Event::Kept(_)) => {
                 panic!("{other:?}")
             }
         };

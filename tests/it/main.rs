@@ -19,5 +19,6 @@ mod client;
 mod config;
 mod handshake;
 mod peers;
+mod refresh;
 mod service;
 mod visitors;

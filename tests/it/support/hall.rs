@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use doorward::audit::Event;
 use doorward::config::Config;
-use doorward::problem::Problem;
+use doorward::problem::{Problem, Severity};
 use doorward::server::{Server, Stopper};
 use doorward::service::Service;
 use tokio::sync::broadcast::Receiver;
@@ -75,9 +75,26 @@ impl Hall {
             let code = match &event {
                 Event::Refused(_, refused, _) | Event::Cut(_, _, _, refused) => refused.code(),
                 Event::Left(..) => "left",
-                Event::Permitted(..) | Event::More(..) => continue,
+                Event::Permitted(..) | Event::More(..) | Event::Refreshed(_) | Event::Kept(_) => {
+                    continue;
+                }
             };
             return (code, event);
+        }
+    }
+
+    /// Waits until changed files were judged: nothing, or the codes of the errors they have.
+    pub(crate) async fn refreshed(&mut self) -> Vec<&'static str> {
+        loop {
+            let event = self.event().await;
+            if let Event::Kept(problems) = event {
+                let errors =
+                    problems.iter().filter(|problem| problem.severity() == Severity::Error);
+                return errors.map(|problem| problem.fault().code()).collect();
+            }
+            if matches!(event, Event::Refreshed(_)) {
+                return Vec::new();
+            }
         }
     }
 

@@ -1,28 +1,36 @@
 //! The server: every listener with its rooms, from the first visitor to the last goodbye.
 
+mod prepare;
+mod refresh;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::UnixTime;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{Budgets, Door, Members, Strangers, Trouble, descriptors};
+use crate::accept::{Budgets, Door, Members, Strangers, Trouble};
 use crate::audit::Audit;
 use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Rooms};
-use crate::handshake::{Handshake, Loaded};
-use crate::problem::{Fault, Problem, Severity};
+use crate::handshake::Handshake;
+use crate::problem::{Fault, Problem};
 use crate::service::{Echo, Service};
+
+pub use prepare::check;
+use prepare::{Ready, prepare};
+use refresh::Refresh;
 
 /// A server whose sockets are open and whose files are read: nothing is left that could refuse.
 ///
 /// Nobody is let in before [`Server::run`].
 pub struct Server {
     doors: Vec<(Door, Arc<Rooms>)>,
+    refresh: Refresh,
     audit: Arc<Audit>,
     closing: Closing,
     drain: Duration,
@@ -41,12 +49,13 @@ impl Server {
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
         let Ready { handshake, budgets, interfaces, warnings } = prepare(config)?;
+        let refresh = Refresh::new(&config.handshake, handshake);
         let strangers = Strangers::new(budgets);
         let members = Members::new(budgets);
         let mut doors = Vec::new();
         let mut problems = Vec::new();
         for service in &config.services {
-            let rooms = Arc::new(rooms(service, &handshake, &members));
+            let rooms = Arc::new(rooms(service, refresh.subscribe(), &members));
             for door in open(config, service, &interfaces, &strangers) {
                 match door {
                     Ok(door) => doors.push((door, Arc::clone(&rooms))),
@@ -58,7 +67,8 @@ impl Server {
             return Err(problems);
         }
         let (audit, closing) = (Arc::default(), Closing::default());
-        Ok(Self { doors, audit, closing, drain: config.drain, budgets, warnings })
+        let drain = config.drain;
+        Ok(Self { doors, refresh, audit, closing, drain, budgets, warnings })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -120,6 +130,7 @@ impl Server {
             listening.spawn(listen(door, rooms, audit, closing, visitors.clone()));
         }
         listening.spawn(summarise(Arc::clone(&self.audit), self.closing.clone()));
+        listening.spawn(self.refresh.run(Arc::clone(&self.audit), self.closing.clone()));
         let mut broken = None;
         while let Some(ended) = listening.join_next().await {
             // A task that panicked ended as little by order as one whose socket broke.
@@ -156,110 +167,11 @@ impl Stopper {
     }
 }
 
-/// Everything that would refuse a start or is worth a warning, short of opening a socket.
-///
-/// A start refuses exactly what is an error here, and what only the system can know: a port in use, an
-/// address that is not this host's, a missing privilege.
-#[must_use]
-pub fn check(config: &Config) -> Vec<Problem> {
-    match prepare(config) {
-        Ok(ready) => ready.warnings,
-        Err(problems) => problems,
-    }
-}
-
-/// A configuration that was held against the files it names and the machine it is on.
-struct Ready {
-    handshake: Handshake,
-    budgets: Budgets,
-    interfaces: Interfaces,
-    warnings: Vec<Problem>,
-}
-
-fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let interfaces = keep(interfaces(), &mut problems);
-    if let Some(interfaces) = &interfaces {
-        problems.extend(outside(config, interfaces));
-    }
-    let budgets = keep(fit(config), &mut problems);
-    let handshake = match Handshake::load(&config.handshake, UnixTime::now()) {
-        Ok(Loaded { handshake, warnings }) => {
-            problems.extend(warnings);
-            Some(handshake)
-        }
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    };
-    problems.extend(authority_key(config));
-    let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    match (handshake, budgets, interfaces, refused) {
-        (Some(handshake), Some((budgets, lowered)), Some(interfaces), false) => {
-            problems.extend(lowered);
-            Ok(Ready { handshake, budgets, interfaces, warnings: problems })
-        }
-        (_, _, _, _) => Err(problems),
-    }
-}
-
-fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
-    tried.map_err(|problem| problems.push(problem)).ok()
-}
-
-/// The budgets that the limit on open files carries.
-fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
-    let listeners = config.services.iter().map(|service| service.listen.len()).sum();
-    let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
-    config.accept.fit(descriptors(), listeners, each)
-}
-
-fn is_forward(service: &ServiceConfig) -> bool {
-    matches!(service.kind, ServiceKind::Forward(_))
-}
-
-/// The listeners that the bind policy does not allow.
-fn outside(config: &Config, interfaces: &Interfaces) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for listen in config.services.iter().flat_map(|service| &service.listen) {
-        let found = match listen.value.resolve(interfaces) {
-            Ok(addresses) => {
-                let judged =
-                    addresses.into_iter().map(|address| config.bind.judge(address, interfaces));
-                judged.filter_map(Result::err).collect()
-            }
-            Err(problem) => vec![problem],
-        };
-        problems.extend(found.into_iter().map(|problem| problem.at(&listen.place)));
-    }
-    problems
-}
-
-/// Whoever breaks into the service must not find the key that makes certificates.
-fn authority_key(config: &Config) -> Option<Problem> {
-    let clients = &config.handshake.clients;
-    let key = clients.value.parent()?.join(AUTHORITY_KEY);
-    std::fs::File::open(&key).ok()?;
-    let what = format!("{} can be read by the service", key.display());
-    let problem = if config.bind.is_local() {
-        let remedy = "fine on a developer's machine; keep the authority elsewhere before the scope gets wider";
-        Problem::warning(Fault::HandshakeAuthorityKey, what, remedy)
-    } else {
-        let remedy = "move ca/private to another machine or user; the service needs trust.pem and crl.pem alone";
-        Problem::error(Fault::HandshakeAuthorityKey, what, remedy)
-    };
-    Some(problem.at(&clients.place))
-}
-
-fn interfaces() -> Result<Interfaces, Problem> {
-    Interfaces::of_this_host().map_err(|error| {
-        let what = format!("the interfaces of this host cannot be listed: {error}");
-        Problem::error(Fault::BindFailed, what, "see whether the process may use netlink sockets")
-    })
-}
-
-fn rooms(service: &ServiceConfig, handshake: &Handshake, members: &Members) -> Rooms {
+fn rooms(
+    service: &ServiceConfig,
+    handshake: watch::Receiver<Handshake>,
+    members: &Members,
+) -> Rooms {
     let behind: Arc<dyn Service> = match &service.kind {
         ServiceKind::Echo => Arc::new(Echo),
         ServiceKind::Forward(forward) => Arc::new(forward.clone()),
@@ -267,7 +179,7 @@ fn rooms(service: &ServiceConfig, handshake: &Handshake, members: &Members) -> R
     Rooms {
         name: Arc::clone(&service.name),
         address: Arc::clone(&service.address),
-        handshake: handshake.clone(),
+        handshake,
         identity: Arc::clone(&service.identity),
         members: members.clone(),
         frame: Arc::clone(&service.frame),
@@ -363,5 +275,3 @@ fn listener_broke(error: &str) -> Problem {
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
 /// Somewhat longer than one goodbye may take.
 const LAST_GOODBYES: Duration = Duration::from_secs(3);
-/// Where the authority's key stands beside trust.pem, in the layout of `certs/`.
-const AUTHORITY_KEY: &str = "ca/private/ca.key";
