@@ -14,9 +14,11 @@ mod layout;
 mod limits;
 mod name;
 mod pem;
+mod plan;
 mod profile;
 mod revoke;
 mod store;
+mod target;
 #[cfg(test)]
 mod testing;
 
@@ -27,6 +29,8 @@ pub use inventory::{Entry, Issued, Revoked};
 pub use key::{Key, KeyType};
 pub use layout::Layout;
 pub use name::{ClientIdentity, ClientName, Email, HostName, SpiffeId, Subtree};
+pub use plan::{AuthorityKey, Plan};
 pub use profile::{Constraints, Options, Role, Serial};
 pub use revoke::{Reason, Revocation, RevocationList};
-pub use store::{Development, Plan, Store, Target, development};
+pub use store::{Development, Store, development};
+pub use target::Target;

@@ -14,6 +14,7 @@ mod support;
 
 mod accept;
 mod architecture;
+mod certs;
 mod config;
 mod handshake;
 mod service;
