@@ -15,7 +15,7 @@ use crate::pki::name::{ClientIdentity, HostName};
 use crate::pki::plan::{AuthorityKey, Plan};
 use crate::pki::profile::{self, Options, Role, Serial};
 use crate::pki::revoke::{Reason, Revocation, RevocationList};
-use crate::pki::target::Target;
+use crate::pki::target::{self, Target};
 use crate::problem::{Fault, Problem};
 
 /// An authority and what it has issued, on disk.
@@ -158,12 +158,7 @@ impl Store {
         let meant: Vec<Entry> =
             self.list()?.into_iter().filter(|entry| target.means(&entry.issued)).collect();
         if meant.is_empty() {
-            let message = format!("the store has issued no certificate for {target}");
-            return Err(Problem::error(
-                Fault::CertsUnknown,
-                message,
-                "look up the name or serial number: doorward certs list",
-            ));
+            return Err(target::unknown(&target.to_string()));
         }
         let mut revoked = Vec::new();
         for entry in meant.into_iter().filter(|entry| entry.revoked.is_none()) {
@@ -195,7 +190,7 @@ impl Store {
 }
 
 /// Takes the lock, and puts in order what a killed process may have left.
-fn lock(layout: &Layout) -> Result<Lock, Problem> {
+pub(crate) fn lock(layout: &Layout) -> Result<Lock, Problem> {
     let lock = Lock::take(layout.directory())?;
     layout.finish()?;
     layout.sweep()?;

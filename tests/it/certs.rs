@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use doorward::client::{Client, ClientError};
+use doorward::client::{Client, ClientError, Trouble};
 use doorward::frame::{ByteOrder, FrameKind, LengthWidth};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -247,4 +247,178 @@ fn a_name_that_is_none_is_a_matter_of_usage() {
     assert!(desk.files().is_empty());
     desk.certs(&["init", "--days", "200"]).failed("certs.bad-option");
     assert!(!desk.path("certs/trust.pem").exists());
+}
+
+#[tokio::test]
+async fn whom_revoke_names_is_refused_by_the_next_server() {
+    let desk = Desk::with_store();
+    let before = desk.hall("localhost");
+    desk.hello(&before, "alice", "localhost").await.unwrap();
+    let said = desk.certs(&["revoke", "alice", "--reason", "key-compromise"]).fine();
+    assert!(said.starts_with("revoked "), "{said}");
+    let mut after = desk.hall("localhost");
+    let refused = desk.hello(&after, "alice", "localhost").await.unwrap_err();
+    assert_eq!(refused.trouble(), Trouble::CertificateRevoked);
+    assert_eq!(after.verdict().await, "handshake.revoked");
+    let again = desk.certs(&["revoke", "alice"]).fine();
+    assert!(again.starts_with("the client alice was revoked before\n"), "{again}");
+    let listed = desk.certs(&["list", "--json"]).json();
+    assert_eq!(listed[2]["state"], "revoked");
+    assert_eq!(listed[2]["revoked"]["reason"], "key-compromise");
+}
+
+#[tokio::test]
+async fn a_revoked_client_that_is_renewed_by_name_gets_in_again() {
+    let desk = Desk::with_store();
+    desk.certs(&["revoke", "alice"]).fine();
+    let skipped = desk.certs(&["renew", "--all", "--json"]).json();
+    assert_eq!(skipped["renewed"].as_array().unwrap().len(), 1, "the server alone");
+    desk.certs(&["renew", "alice"]).fine();
+    let hall = desk.hall("localhost");
+    assert_eq!(desk.hello(&hall, "alice", "localhost").await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_server_that_is_issued_later_serves_under_its_name() {
+    let desk = Desk::with_store();
+    let said = desk.certs(&["server", "db.internal", "127.0.0.9"]).fine();
+    let expected = "certs/server/db.internal: dns:db.internal, ip:127.0.0.9, until ";
+    assert!(said.starts_with(expected), "{said}");
+    let hall = desk.hall("db.internal");
+    for name in ["db.internal", "127.0.0.9"] {
+        assert_eq!(desk.hello(&hall, "alice", name).await.unwrap(), b"hello");
+    }
+    desk.certs(&["server", "db.internal"]).failed("certs.exists");
+    desk.certs(&["server", "db.example"]).failed("certs.outside-constraints");
+}
+
+#[test]
+fn a_client_carries_the_names_it_is_given() {
+    let desk = Desk::with_store();
+    let names = ["--san", "spiffe://example.test/reporting", "bob@example.test"];
+    let made = desk.certs(&[&["client", "bob"], &names[..], &["--json"]].concat()).json();
+    let expected = ["dns:bob.client.internal", "uri:spiffe://example.test/reporting"];
+    assert_eq!(made["names"][0], expected[0]);
+    assert_eq!(made["names"][1], expected[1]);
+    assert_eq!(made["names"][2], "email:bob@example.test");
+    let serial = made["serial"].as_str().unwrap();
+    assert_eq!(desk.certs(&["list", "--json"]).json()[3]["serial"], serial);
+    let two = ["client", "carol", "--san", "spiffe://a.test/b", "spiffe://a.test/c"];
+    desk.certs(&two).failed("certs.bad-name");
+    assert_eq!(desk.certs(&["client", "carol", "--san", "http://a.test"]).code, 2);
+    desk.certs(&["client", "bob"]).failed("certs.exists");
+}
+
+#[test]
+fn list_says_who_still_counts() {
+    let desk = Desk::with_store();
+    desk.certs(&["client", "bob"]).fine();
+    desk.certs(&["revoke", "bob", "--reason", "superseded"]).fine();
+    let said = desk.certs(&["list"]).fine();
+    let lines: Vec<Vec<_>> =
+        said.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    assert_eq!(lines[0][0], "authority");
+    assert_eq!(lines[1][2..], ["valid", "dns:localhost", "ip:127.0.0.1", "ip:::1"]);
+    assert_eq!(lines[2][2..], ["valid", "dns:alice.client.internal"]);
+    assert_eq!(lines[3][2..], ["revoked", "(superseded)", "dns:bob.client.internal"]);
+}
+
+#[test]
+fn crl_publishes_a_list_with_a_higher_number() {
+    let desk = Desk::with_store();
+    let number = || fs::read_to_string(desk.path("certs/ca/crlnumber")).unwrap();
+    assert_eq!(number(), "1\n");
+    desk.certs(&["crl"]).fine();
+    assert_eq!(number(), "2\n");
+    if has("openssl") {
+        let read = ["crl", "-noout", "-crlnumber", "-in", "certs/ca/crl.pem"];
+        assert!(desk.openssl(&read).said.contains("02"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_renewed_is_new_and_keeps_the_old_beside_it() {
+    let desk = Desk::with_store();
+    let old = fs::read(desk.path("certs/server/localhost/chain.pem")).unwrap();
+    let said = desk.certs(&["renew", "localhost"]).fine();
+    assert!(said.starts_with("certs/server/localhost: renewed, until "), "{said}");
+    let kept = fs::read(desk.path("certs/server/localhost/chain.pem.old")).unwrap();
+    assert_eq!(kept, old);
+    assert_ne!(fs::read(desk.path("certs/server/localhost/chain.pem")).unwrap(), old);
+    let hall = desk.hall("localhost");
+    assert_eq!(desk.hello(&hall, "alice", "localhost").await.unwrap(), b"hello");
+}
+
+#[test]
+fn only_what_is_due_is_renewed() {
+    let desk = Desk::with_store();
+    desk.certs(&["client", "bob", "--days", "10"]).fine();
+    assert_eq!(desk.certs(&["renew", "--due", "5d"]).fine(), "nothing was renewed\n");
+    let renewed = desk.certs(&["renew", "--due", "30d", "--json"]).json();
+    assert_eq!(renewed["renewed"].as_array().unwrap().len(), 1);
+    let place = desk.path("certs/client/bob").canonicalize().unwrap();
+    assert_eq!(renewed["renewed"][0]["directory"], place.to_str().unwrap());
+    assert_eq!(desk.certs(&["renew"]).code, 2);
+    assert_eq!(desk.certs(&["renew", "bob", "--all"]).code, 2);
+    desk.certs(&["renew", "nobody"]).failed("certs.unknown");
+}
+
+#[test]
+fn one_that_cannot_be_renewed_does_not_keep_the_others_from_it() {
+    let desk = Desk::with_store();
+    fs::remove_file(desk.path("certs/client/alice/key.pem")).unwrap();
+    let ended = desk.certs(&["renew", "--all"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.complained.contains("certs/client/alice is not renewed"), "{ended:?}");
+    assert!(ended.said.contains("certs/server/localhost: renewed"), "{ended:?}");
+}
+
+#[test]
+fn needs_renewal_answers_by_exit_code() {
+    let desk = Desk::new();
+    desk.certs(&["init", "--days", "10"]).fine();
+    let chain = "certs/server/localhost/chain.pem";
+    assert_eq!(desk.certs(&["needs-renewal", chain]).code, 0);
+    assert_eq!(desk.certs(&["needs-renewal", chain, "--expires-in", "9d"]).code, 1);
+    assert_eq!(desk.certs(&["needs-renewal", chain, "--expires-in", "241h"]).code, 0);
+    assert_eq!(desk.certs(&["needs-renewal", "certs/server/other/chain.pem"]).code, 2);
+    assert_eq!(desk.certs(&["needs-renewal", "certs/server/localhost/key.pem"]).code, 2);
+    assert_eq!(desk.certs(&["needs-renewal", chain, "--expires-in", "soon"]).code, 2);
+    let help = desk.certs(&["needs-renewal", "--help"]).fine();
+    assert!(help.contains("0 it is due, 1 it is not due, 2 it is missing"), "{help}");
+}
+
+#[test]
+fn where_there_is_no_authority_every_verb_says_so() {
+    let desk = Desk::new();
+    for verb in [
+        &["server", "app.test"][..],
+        &["client", "bob"],
+        &["list"],
+        &["revoke", "alice"],
+        &["crl"],
+        &["renew", "--all"],
+    ] {
+        let complained = desk.certs(verb).failed("certs.no-authority");
+        assert!(complained.contains("doorward certs init --dir certs"), "{complained}");
+    }
+    assert!(desk.files().is_empty());
+    desk.certs(&["init", "--ca-key", "discard"]).fine();
+    for verb in [&["server", "app.test"][..], &["revoke", "alice"], &["crl"]] {
+        let complained = desk.certs(verb).failed("certs.no-authority");
+        assert!(complained.contains("ca.key"), "{complained}");
+    }
+    assert_eq!(desk.certs(&["renew", "alice"]).code, 1);
+}
+
+#[test]
+fn whom_nobody_knows_cannot_be_revoked() {
+    let desk = Desk::with_store();
+    for name in ["bob", "00ff", "no such name", "\u{1b}[31m"] {
+        let complained = desk.certs(&["revoke", name]).failed("certs.unknown");
+        assert!(!complained.contains('\u{1b}'), "{complained}");
+    }
+    assert_eq!(desk.certs(&["revoke", "alice", "--reason", "because"]).code, 2);
+    assert_eq!(fs::read_to_string(desk.path("certs/ca/crlnumber")).unwrap(), "1\n");
 }

@@ -1,14 +1,20 @@
 //! `doorward certs`: an authority of one's own, and what it issues.
 
+mod issue;
 mod init;
+mod list;
+mod needs_renewal;
+mod renew;
+mod revoke;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use doorward::pki::Store;
 use doorward::problem::Problem;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::{Exit, screen};
 
@@ -19,15 +25,29 @@ pub(super) struct Args {
     verb: Verb,
 }
 
+/// Each verb is described where its arguments are, which is what its help shows.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make an authority, servers and clients in one go, and prove them.
     Init(init::Args),
+    Server(issue::ServerArgs),
+    Client(issue::ClientArgs),
+    List(list::Args),
+    Revoke(revoke::Args),
+    Crl(revoke::CrlArgs),
+    Renew(renew::Args),
+    NeedsRenewal(needs_renewal::Args),
 }
 
 pub(super) fn run(args: &Args) -> Exit {
     let done = match &args.verb {
         Verb::Init(args) => init::run(args),
+        Verb::Server(args) => issue::server(args),
+        Verb::Client(args) => issue::client(args),
+        Verb::List(args) => list::run(args),
+        Verb::Revoke(args) => revoke::run(args),
+        Verb::Crl(args) => revoke::crl(args),
+        Verb::Renew(args) => renew::run(args),
+        Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
     };
     done.unwrap_or_else(|problem| {
         screen::tell(format_args!("doorward: {problem}"));
@@ -41,6 +61,12 @@ struct Directory {
     /// The directory of the authority and of what it issued.
     #[arg(long, value_name = "DIRECTORY", default_value = "certs")]
     dir: PathBuf,
+}
+
+impl Directory {
+    fn open(&self) -> Result<Store, Problem> {
+        Store::open(&self.dir)
+    }
 }
 
 /// How a verb ends that did not fail on the way.
@@ -66,4 +92,22 @@ fn day(moment: OffsetDateTime) -> impl Display {
 /// The value of an option whose words the library knows, with its remedy where it is none of them.
 fn word<T: std::str::FromStr<Err = Problem>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|problem: Problem| format!("{}; {}", problem.message(), problem.remedy()))
+}
+
+/// A span of whole days or hours, such as `30d` or `12h`.
+fn span(text: &str) -> Result<Duration, String> {
+    let refused =
+        || "is no span: write a whole number of days or hours, such as 30d or 12h".to_owned();
+    let (number, hours) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (days, 24),
+        (None, Some(hours)) => (hours, 1),
+        (None, None) => return Err(refused()),
+    };
+    let number: u16 = number.parse().map_err(|_| refused())?;
+    Ok(Duration::hours(i64::from(number).saturating_mul(hours)))
+}
+
+/// Whether something that ends then ends within a span from now, or has ended.
+fn is_due(not_after: OffsetDateTime, within: Duration) -> bool {
+    not_after < OffsetDateTime::now_utc().saturating_add(within)
 }
