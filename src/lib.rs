@@ -105,3 +105,4 @@ pub(crate) mod connection;
 pub mod config;
 pub mod server;
 pub mod client;
+pub mod proof;

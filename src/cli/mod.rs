@@ -1,5 +1,6 @@
 //! What is typed, and which verb it means.
 
+mod certs;
 mod check;
 mod connect;
 mod screen;
@@ -24,6 +25,8 @@ enum Verb {
     Serve(serve::Args),
     /// Check a configuration and everything it names, and say what is wrong or unwise.
     Check(check::Args),
+    /// Make, issue, renew and revoke certificates.
+    Certs(certs::Args),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
 }
@@ -55,6 +58,7 @@ pub(crate) fn run() -> ExitCode {
     let exit = match cli.verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Certs(args) => certs::run(&args),
         Verb::Connect(args) => connect::run(&args),
     };
     exit.into()

@@ -169,7 +169,7 @@ pub(super) fn of_connect(error: &io::Error) -> Trouble {
 }
 
 /// What a failed handshake means.
-pub(super) fn of_handshake(error: &io::Error) -> Trouble {
+pub(crate) fn of_handshake(error: &io::Error) -> Trouble {
     match tls(error) {
         Some(error) => of_tls(error),
         None => Trouble::Reset,

@@ -21,6 +21,7 @@ use crate::pki::keyfile::{read_chain, read_key};
 use crate::problem::{Fault, Problem};
 
 pub use connection::{Connection, Receiver, Sender};
+pub(crate) use error::of_handshake;
 pub use error::{ClientError, Trouble};
 
 /// Somebody who can connect: a certificate with its key, whom it trusts, and where it wants to go.
@@ -128,7 +129,7 @@ impl Client {
         let handshake = connector.connect(self.server_name.clone(), stream);
         match timeout(HANDSHAKE_DEADLINE, handshake).await {
             Ok(Ok(stream)) => Ok(Connection::new(Box::new(stream), at)),
-            Ok(Err(error)) => Err(error::of_handshake(&error).at(&at)),
+            Ok(Err(error)) => Err(of_handshake(&error).at(&at)),
             Err(_) => Err(Trouble::HandshakeTimeout.at(&at)),
         }
     }

@@ -17,7 +17,7 @@ use super::trust::{self, Anchor};
 use super::verifier::{AnchorSpan, Verifier};
 use super::{Acceptor, Handshake, HandshakeSettings, Hints, Versions, crl};
 use crate::pki::keyfile::{read_chain, read_crls, read_key};
-use crate::place::Written;
+use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 
 /// A room that is ready, and what its operator should still know.
@@ -36,10 +36,29 @@ impl Handshake {
     /// Every problem at once, warnings among them. A file that is missing, half-readable, or readable
     /// by too many refuses; so does a certificate that clients would reject.
     pub fn load(settings: &HandshakeSettings, now: UnixTime) -> Result<Loaded, Vec<Problem>> {
+        Self::prepare(settings, None, now)
+    }
+
+    /// The same room with these revocation lists in place of the files in `crl`, of which one must be named.
+    pub(crate) fn load_with_lists(
+        settings: &HandshakeSettings,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+        now: UnixTime,
+    ) -> Result<Loaded, Vec<Problem>> {
+        let place = Place::in_code("a list in memory");
+        let lists = lists.into_iter().map(|list| Written::new(list, place.clone())).collect();
+        Self::prepare(settings, Some(lists), now)
+    }
+
+    fn prepare(
+        settings: &HandshakeSettings,
+        lists: Option<Lists>,
+        now: UnixTime,
+    ) -> Result<Loaded, Vec<Problem>> {
         let provider = provider();
         let mut problems = Vec::new();
         let own = own_key(settings, &provider, now, &mut problems);
-        let verifier = verifier(settings, &provider, now, &mut problems);
+        let verifier = verifier(settings, lists, &provider, now, &mut problems);
         let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
         let (Some((own, server_expires)), Some(verifier), false) = (own, verifier, refused) else {
             return Err(problems);
@@ -176,6 +195,7 @@ fn is_for_servers(leaf: &X509Certificate<'_>) -> bool {
 
 fn verifier(
     settings: &HandshakeSettings,
+    given: Option<Lists>,
     provider: &Arc<CryptoProvider>,
     now: UnixTime,
     problems: &mut Vec<Problem>,
@@ -184,7 +204,7 @@ fn verifier(
     let bundle = keep(read_chain(path).map_err(|problem| problem.at(place)), problems)?;
     let (anchors, unfit) = trust::anchors(bundle, now);
     problems.extend(unfit.into_iter().map(|problem| problem.at(place)));
-    let lists = lists(settings, problems);
+    let lists = given.unwrap_or_else(|| lists(settings, problems));
     let (lists, flaws) = if settings.crl.is_empty() {
         (Vec::new(), Vec::new())
     } else {
@@ -209,10 +229,9 @@ fn verifier(
     }
 }
 
-fn lists(
-    settings: &HandshakeSettings,
-    problems: &mut Vec<Problem>,
-) -> Vec<Written<CertificateRevocationListDer<'static>>> {
+type Lists = Vec<Written<CertificateRevocationListDer<'static>>>;
+
+fn lists(settings: &HandshakeSettings, problems: &mut Vec<Problem>) -> Lists {
     let mut lists = Vec::new();
     for Written { value: path, place } in &settings.crl {
         let read = keep(read_crls(path).map_err(|problem| problem.at(place)), problems);

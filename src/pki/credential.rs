@@ -108,6 +108,18 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// The last second in which a whole chain is valid: the earliest of its certificates' ends.
+///
+/// # Errors
+/// [`Fault::CertsNotAuthority`](crate::problem::Fault::CertsNotAuthority) if the chain is empty or one of it
+/// cannot be parsed.
+pub fn last_second(chain: &[CertificateDer<'_>]) -> Result<OffsetDateTime, Problem> {
+    let ends =
+        chain.iter().map(|certificate| Facts::read(certificate).map(|facts| facts.not_after));
+    let ends: Vec<_> = ends.collect::<Result<_, _>>()?;
+    ends.into_iter().min().ok_or_else(|| unfit("there is none"))
+}
+
 /// What a certificate says of itself that an inventory keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {

@@ -103,6 +103,26 @@ pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), Problem> {
     sync_parent(to)
 }
 
+/// Lets two directories change places in one step, so that nobody sees a third state.
+///
+/// Where the system or the file system cannot, the error is of kind [`ErrorKind::Unsupported`].
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    match renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOSYS) => Err(ErrorKind::Unsupported.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets two directories change places, which this system cannot.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 /// Removes a directory and all in it, and follows no link. None there is fine.
 pub(crate) fn remove_directory(path: &Path) -> Result<(), Problem> {
     if kind_at(path)?.is_none() {
@@ -265,7 +285,7 @@ fn keep_mode(_path: &Path, _metadata: &Metadata, _most: u32) -> Result<(), Probl
 }
 
 /// A new name is on the disk only when its directory is.
-fn sync_parent(path: &Path) -> Result<(), Problem> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Problem> {
     let parent = path.parent().unwrap_or(path);
     // Elsewhere a directory cannot be opened as a file, and names are written through.
     if cfg!(unix) {

@@ -14,19 +14,25 @@ mod layout;
 mod limits;
 mod name;
 mod pem;
+mod plan;
 mod profile;
+mod renew;
 mod revoke;
 mod store;
+mod target;
 #[cfg(test)]
 mod testing;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
-pub use credential::Credential;
+pub use credential::{Credential, last_second};
 pub use draft::{Draft, RawName, Usage};
 pub use inventory::{Entry, Issued, Revoked};
 pub use key::{Key, KeyType};
 pub use layout::Layout;
 pub use name::{ClientIdentity, ClientName, Email, HostName, SpiffeId, Subtree};
+pub use plan::{AuthorityKey, Plan};
 pub use profile::{Constraints, Options, Role, Serial};
+pub use renew::{Filed, Renewed};
 pub use revoke::{Reason, Revocation, RevocationList};
-pub use store::{Development, Plan, Store, Target, development};
+pub use store::{Development, Store, development};
+pub use target::Target;

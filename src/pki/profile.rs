@@ -12,9 +12,11 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints,
     SanType, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
 use crate::peer::PeerText;
+use crate::pki::credential::Facts;
 use crate::pki::key::{Key, KeyType};
 use crate::pki::name::{ClientIdentity, HostName, Subtree};
 use crate::problem::{Fault, Problem};
@@ -177,6 +179,14 @@ impl Serial {
     /// The serial number with these big-endian bytes; leading zeros do not count.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.iter().copied().skip_while(|byte| *byte == 0).collect())
+    }
+
+    /// The serial number of a certificate.
+    ///
+    /// # Errors
+    /// [`Fault::CertsNotAuthority`] if it cannot be parsed.
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Problem> {
+        Facts::read(certificate).map(|facts| facts.serial)
     }
 
     /// The big-endian bytes, without leading zeros.

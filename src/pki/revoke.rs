@@ -56,6 +56,12 @@ impl RevocationList {
         Self { this_update, next_update, ..self }
     }
 
+    /// The same list, counting until this moment.
+    #[must_use]
+    pub fn until(self, next_update: OffsetDateTime) -> Self {
+        Self { next_update, ..self }
+    }
+
     /// The list, signed.
     ///
     /// # Errors

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use crate::pki::authority::{Authority, AuthorityOptions};
+use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
 use crate::pki::disk::{self, Lock, Secrecy};
 use crate::pki::inventory::{self, Entry, Issued, Line, Revoked};
 use crate::pki::keyfile;
 use crate::pki::layout::Layout;
-use crate::pki::name::{ClientIdentity, ClientName, HostName, Subtree};
+use crate::pki::name::{ClientIdentity, HostName};
+use crate::pki::plan::{AuthorityKey, Plan};
 use crate::pki::profile::{self, Options, Role, Serial};
 use crate::pki::revoke::{Reason, Revocation, RevocationList};
+use crate::pki::target::{self, Target};
 use crate::problem::{Fault, Problem};
 
 /// An authority and what it has issued, on disk.
@@ -23,41 +25,6 @@ use crate::problem::{Fault, Problem};
 #[derive(Clone, Debug)]
 pub struct Store {
     layout: Layout,
-}
-
-/// What a new store holds from the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// How the authority is made.
-    pub authority: AuthorityOptions,
-    /// How servers and clients are made.
-    pub leaf: Options,
-    /// The names of each server.
-    pub servers: Vec<Vec<HostName>>,
-    /// The clients.
-    pub clients: Vec<ClientIdentity>,
-}
-
-impl Plan {
-    /// One server with these names, and these clients, all with defaults.
-    ///
-    /// The authority may vouch for names of development, for these names, and for what is below them.
-    #[must_use]
-    pub fn new(server: Vec<HostName>, clients: Vec<ClientIdentity>) -> Self {
-        let mut authority = AuthorityOptions::default();
-        let more: Vec<_> = server
-            .iter()
-            .filter(|host| !authority.constraints.permit(host))
-            .map(Subtree::from)
-            .collect();
-        authority.constraints = authority.constraints.permitting(more);
-        Self { authority, leaf: Options::default(), servers: vec![server], clients }
-    }
-
-    /// A server for this machine and a client `alice`.
-    fn development() -> Result<Self, Problem> {
-        Ok(Self::new(HostName::loopback().to_vec(), vec!["alice".parse()?]))
-    }
 }
 
 /// What [`development`] came upon.
@@ -98,25 +65,24 @@ pub fn development(dir: &Path) -> Result<Development, Problem> {
     Ok(Development::Made(Store { layout }))
 }
 
-/// Which certificates to revoke.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Every certificate of a client that still counts.
-    Client(ClientName),
-    /// The certificate with this serial number.
-    Serial(Serial),
-}
-
 impl Store {
     /// Makes a store in a directory that holds none; it may hold other files.
     ///
     /// # Errors
     /// [`Fault::CertsExists`] where a store or a part of one is; the faults of writing and of issuing.
     pub fn create(dir: &Path, plan: &Plan) -> Result<Self, Problem> {
+        Self::create_with_authority(dir, plan).map(|(store, _)| store)
+    }
+
+    /// Makes a store and hands out its authority as well, whose key may be written nowhere.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_with_authority(dir: &Path, plan: &Plan) -> Result<(Self, Authority), Problem> {
         let layout = Layout::new(disk::store_directory(dir)?);
         let _lock = lock(&layout)?;
-        make(&layout, plan)?;
-        Ok(Self { layout })
+        let authority = make(&layout, plan)?;
+        Ok((Self { layout }, authority))
     }
 
     /// Opens a store that was made before, and finishes making it if that was interrupted.
@@ -192,12 +158,7 @@ impl Store {
         let meant: Vec<Entry> =
             self.list()?.into_iter().filter(|entry| target.means(&entry.issued)).collect();
         if meant.is_empty() {
-            let message = format!("the store has issued no certificate for {target}");
-            return Err(Problem::error(
-                Fault::CertsUnknown,
-                message,
-                "look up the name or serial number: doorward certs list",
-            ));
+            return Err(target::unknown(&target.to_string()));
         }
         let mut revoked = Vec::new();
         for entry in meant.into_iter().filter(|entry| entry.revoked.is_none()) {
@@ -206,7 +167,7 @@ impl Store {
             inventory::record(&self.layout.inventory(), &Line::Revoked(line))?;
             revoked.push(serial);
         }
-        publish_revocations(&self.layout, &authority)?;
+        publish_revocations(&self.layout, &authority, None)?;
         Ok(revoked)
     }
 
@@ -216,7 +177,7 @@ impl Store {
     /// As [`Store::authority`], and the faults of writing.
     pub fn publish_revocations(&self) -> Result<(), Problem> {
         let _lock = lock(&self.layout)?;
-        publish_revocations(&self.layout, &self.authority()?)
+        publish_revocations(&self.layout, &self.authority()?, None)
     }
 
     /// Everything the store has issued, its authority included, the oldest first.
@@ -228,30 +189,8 @@ impl Store {
     }
 }
 
-impl Target {
-    /// The authority itself is never meant: its own list cannot revoke it.
-    fn means(&self, issued: &Issued) -> bool {
-        match self {
-            Self::Client(name) => {
-                issued.role == Role::Client
-                    && issued.names.first() == Some(&format!("dns:{}", name.dns()))
-            }
-            Self::Serial(serial) => issued.role != Role::Authority && issued.serial == *serial,
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Client(name) => write!(f, "the client {name}"),
-            Self::Serial(serial) => write!(f, "the serial number {serial}"),
-        }
-    }
-}
-
 /// Takes the lock, and puts in order what a killed process may have left.
-fn lock(layout: &Layout) -> Result<Lock, Problem> {
+pub(crate) fn lock(layout: &Layout) -> Result<Lock, Problem> {
     let lock = Lock::take(layout.directory())?;
     layout.finish()?;
     layout.sweep()?;
@@ -259,23 +198,27 @@ fn lock(layout: &Layout) -> Result<Lock, Problem> {
 }
 
 /// Makes everything aside, then moves it to its place.
-fn make(layout: &Layout, plan: &Plan) -> Result<(), Problem> {
+fn make(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     layout.refuse_parts()?;
     let making = layout.making();
-    let made = fill(&making, plan).and_then(|()| making.mark_made());
+    let made = fill(&making, plan).and_then(|authority| making.mark_made().map(|()| authority));
     if made.is_err() {
         // The reason of the failure is what the operator needs; what cannot be removed now is removed next time.
         fs::remove_dir_all(making.directory()).ok();
     }
-    made?;
+    let authority = made?;
     layout.write_ignore_file()?;
-    layout.finish()
+    layout.finish()?;
+    Ok(authority)
 }
 
-fn fill(layout: &Layout, plan: &Plan) -> Result<(), Problem> {
+fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     layout.make_directories()?;
     let authority = Authority::create(&plan.authority)?;
-    disk::create(&layout.authority_key(), authority.key().to_pem().as_bytes(), Secrecy::Private)?;
+    if plan.authority_key == AuthorityKey::Kept {
+        let key = authority.key().to_pem();
+        disk::create(&layout.authority_key(), key.as_bytes(), Secrecy::Private)?;
+    }
     disk::create(&layout.authority(), authority.chain_pem().as_bytes(), Secrecy::Public)?;
     disk::create(&layout.trust(), authority.trust_pem().as_bytes(), Secrecy::Public)?;
     let issued = Issued::new(&Facts::read(authority.certificate())?, Role::Authority, Vec::new());
@@ -286,7 +229,13 @@ fn fill(layout: &Layout, plan: &Plan) -> Result<(), Problem> {
     for identity in &plan.clients {
         issue_client(layout, &authority, identity, plan.leaf)?;
     }
-    publish_revocations(layout, &authority)
+    let last = match plan.authority_key {
+        AuthorityKey::Kept => None,
+        // Nobody can sign another list, and one that has ended lets nobody in.
+        AuthorityKey::Discarded => Some(authority.not_after()),
+    };
+    publish_revocations(layout, &authority, last)?;
+    Ok(authority)
 }
 
 fn issue_server(
@@ -343,11 +292,21 @@ fn file(
     written.map(|()| place)
 }
 
-fn publish_revocations(layout: &Layout, authority: &Authority) -> Result<(), Problem> {
+/// Publishes what the inventory says, until then or as long as a list usually counts.
+fn publish_revocations(
+    layout: &Layout,
+    authority: &Authority,
+    until: Option<OffsetDateTime>,
+) -> Result<(), Problem> {
     let number = last_number(layout)?.saturating_add(1);
     let revoked =
         inventory::read(&layout.inventory())?.into_iter().filter_map(|entry| entry.revoked);
-    let list = revoked.fold(RevocationList::new(number), |list, Revoked { serial, reason, at }| {
+    let empty = RevocationList::new(number);
+    let empty = match until {
+        Some(until) => empty.until(until),
+        None => empty,
+    };
+    let list = revoked.fold(empty, |list, Revoked { serial, reason, at }| {
         list.revoking(Revocation::new(serial, reason, at))
     });
     let text = list.sign_pem(authority)?;

@@ -16,6 +16,7 @@ mod audit;
 mod bind;
 mod cli;
 mod client;
+mod certs;
 mod config;
 mod handshake;
 mod peers;
