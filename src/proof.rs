@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::accept::{Accepted, Budgets, Strangers};
 use crate::address::{AddressGate, Effect, NetworkRule};
-use crate::client::{self, Trouble};
+use crate::client;
 use crate::handshake::{Handshake, HandshakeSettings, Hints, Versions, provider};
 use crate::peer::PeerAddr;
 use crate::pki::keyfile::{read_chain, read_key};
@@ -54,8 +54,8 @@ pub enum Verdict {
     LetIn,
     /// The server's handshake room said no.
     Refused(Refusal),
-    /// The client did not believe the server.
-    Declined(Trouble),
+    /// The client did not believe the server; the code it would tell.
+    Declined(&'static str),
 }
 
 impl Verdict {
@@ -65,7 +65,7 @@ impl Verdict {
         match self {
             Self::LetIn => "let-in",
             Self::Refused(refusal) => refusal.code(),
-            Self::Declined(trouble) => trouble.code(),
+            Self::Declined(code) => code,
         }
     }
 }
@@ -173,7 +173,7 @@ impl Stage {
         let found = self.meet(&self.revoking, Some(&shown), host).await?;
         refuse(format!("{name}, revoked"), Refusal::HandshakeRevoked, found);
         let found = self.meet(&self.server, Some(&shown), ELSEWHERE).await?;
-        let declined = Verdict::Declined(Trouble::WrongName);
+        let declined = Verdict::Declined("client.wrong-name");
         trials.push(trial(format!("{name} to {ELSEWHERE}"), declined, found));
         Ok(trials)
     }
@@ -199,11 +199,9 @@ impl Stage {
             tokio::join!(connector.connect(name, near), server.perform(admitted));
         Ok(match (entered, performed) {
             (Ok(_), Ok(_)) => Verdict::LetIn,
-            (Err(error), Ok(_)) => Verdict::Declined(client::of_handshake(&error)),
+            (Err(error), Ok(_)) => Verdict::Declined(declined(&error)),
             (entered, Err(away)) => match (entered, away.refused().refusal()) {
-                (Err(error), Refusal::HandshakeClientAlert) => {
-                    Verdict::Declined(client::of_handshake(&error))
-                }
+                (Err(error), Refusal::HandshakeClientAlert) => Verdict::Declined(declined(&error)),
                 (_, refusal) => Verdict::Refused(refusal),
             },
         })
@@ -242,6 +240,11 @@ impl From<Credential> for Shown {
     fn from(credential: Credential) -> Self {
         Self { chain: credential.chain().to_vec(), key: credential.key() }
     }
+}
+
+/// The code a client would tell its user.
+fn declined(error: &std::io::Error) -> &'static str {
+    client::of_session(error).map_or("client.reset", |error| error.code())
 }
 
 fn trial(visitor: String, expected: Verdict, found: Verdict) -> Trial {

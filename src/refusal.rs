@@ -145,7 +145,7 @@ refusals! {
         "Issue a new certificate if the client should still get in.";
     HandshakeCrlExpired, Handshake, "handshake.crl-expired",
         "The revocation list of the issuer is past its next update, so nobody's status is known.",
-        "Publish a fresh revocation list and start the server again.";
+        "Publish a fresh revocation list; the running server reads it within seconds.";
     HandshakeNoCrl, Handshake, "handshake.no-crl",
         "Revocation is checked, but no list covers the issuer of the certificate.",
         "Add the revocation list of that issuer to crl in [handshake].";

@@ -59,7 +59,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Certs(args) => certs::run(&args),
-        Verb::Connect(args) => connect::run(&args),
+        Verb::Connect(args) => connect::run(args),
     };
     exit.into()
 }

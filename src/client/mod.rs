@@ -1,10 +1,14 @@
-//! The dialling side: a framed connection to a guarded service, and errors a person can act on.
+//! The dialling side: a client that shows its certificate, checks the server's, and speaks in messages.
 
+mod alert;
 mod connection;
 mod error;
+mod reasons;
+mod target;
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,169 +20,251 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::backoff::Backoff;
+use crate::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Text};
 use crate::handshake::provider;
 use crate::pki::keyfile::{read_chain, read_key};
 use crate::problem::{Fault, Problem};
 
-pub use connection::{Connection, Receiver, Sender};
-pub(crate) use error::of_handshake;
-pub use error::{ClientError, Trouble};
+pub use connection::{Connection, MessageWriter, ReplyReader};
+pub use error::{Away, ClientError, Moment, Side, Step, Vouching};
+pub(crate) use reasons::of_session;
+pub use target::{BadTarget, Target, server_name};
 
-/// Somebody who can connect: a certificate with its key, whom it trusts, and where it wants to go.
-///
-/// TLS 1.3 with the hybrid post-quantum group first, 1.2 where the server knows no better; the server's
-/// certificate is always verified, and no session is resumed.
+/// The files a client dials with, all of them PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The authorities that may vouch for the server.
+    pub trust: PathBuf,
+    /// The client's chain, its own certificate first.
+    pub certificate: PathBuf,
+    /// The private key of that certificate.
+    pub key: PathBuf,
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Looking up the name, and connecting to each of its addresses.
+    pub connect: Duration,
+    /// The whole handshake.
+    pub handshake: Duration,
+    /// Sending a message, and waiting for a reply.
+    pub reply: Duration,
+}
+
+/// Dials one server. It verifies the server's certificate and name, always, and never resumes a session.
 #[derive(Clone)]
 pub struct Client {
-    config: Arc<ClientConfig>,
-    host: String,
-    port: u16,
+    connector: TlsConnector,
+    target: Target,
     server_name: ServerName<'static>,
+    frame: Arc<FramePolicy>,
+    deadlines: Deadlines,
 }
 
 impl Client {
-    /// A client with the certificate of these files, for `HOST:PORT`.
+    /// A client for the server at `target`, whose certificate must hold the target's host. It speaks in
+    /// messages with a 4-byte big-endian length until [`Client::speaking`] says otherwise.
     ///
     /// # Errors
-    /// A [`Problem`] for a file that cannot be used, a key that does not fit, or a target that is none.
-    pub fn from_files(
-        trust: &Path,
-        chain: &Path,
-        key: &Path,
-        target: &str,
-    ) -> Result<Self, Problem> {
-        let mut roots = RootCertStore::empty();
-        for anchor in read_chain(trust)? {
-            roots.add(anchor).map_err(|error| unusable(trust, &error))?;
-        }
-        let key_file = key;
-        let (chain, key) = (read_chain(chain)?, read_key(key)?);
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(trust, &error))?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| unusable(key_file, &error))?;
-        config.resumption = Resumption::disabled();
-        let (host, port) = split(target)?;
-        let server_name = name(host)?;
-        Ok(Self { config: Arc::new(config), host: host.to_owned(), port, server_name })
+    /// [`ClientError::Files`] with the first file that cannot be used: missing, half-readable, a key that
+    /// others may read, or one that does not belong to the certificate.
+    pub fn new(target: Target, files: &ClientFiles) -> Result<Self, ClientError> {
+        let server_name = target.server_name().clone();
+        let config = tls_config(files).map_err(ClientError::Files)?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let frame = Arc::new(replies(DEFAULT_KIND).map_err(ClientError::Files)?);
+        Ok(Self { connector, target, server_name, frame, deadlines: Deadlines::default() })
     }
 
     /// The same client, for a server whose certificate holds another name than the one dialled.
+    #[must_use]
+    pub fn expecting(mut self, server_name: ServerName<'static>) -> Self {
+        self.server_name = server_name;
+        self
+    }
+
+    /// The same client, speaking in messages of this kind.
     ///
     /// # Errors
-    /// A [`Problem`] where it is no name.
-    pub fn expecting(mut self, server_name: &str) -> Result<Self, Problem> {
-        self.server_name = name(server_name)?;
+    /// [`ClientError::Files`] where the widest bounds of the kind contradict each other; no kind's do.
+    pub fn speaking(mut self, kind: FrameKind) -> Result<Self, ClientError> {
+        self.frame = Arc::new(replies(kind).map_err(ClientError::Files)?);
         Ok(self)
     }
 
-    /// Connects, trying every address of the host in turn.
-    ///
-    /// In TLS 1.3 a server that refuses the client says so after this returned, with the first answer.
-    ///
-    /// # Errors
-    /// [`ClientError`], the last one where several addresses were tried.
-    pub async fn connect(&self) -> Result<Connection, ClientError> {
-        let looking = timeout(CONNECT_DEADLINE, lookup_host((self.host.as_str(), self.port)));
-        let no_such_host = || Trouble::NoSuchHost.at(&self.target());
-        let addresses = looking.await.map_err(|_| no_such_host())?.map_err(|_| no_such_host())?;
-        let mut last = no_such_host();
-        for address in addresses.take(MOST_ADDRESSES) {
-            match self.dial(address).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) if error.is_decision() => return Err(error),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// The same client with other deadlines.
+    #[must_use]
+    pub fn within(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
     }
 
-    /// Connects, and tries again up to `retries` times while nobody can be reached.
+    /// Connects, trying every address of the name in turn until one decides.
     ///
-    /// A decision, such as a certificate that is not believed, is never tried again: it would only be
-    /// made again.
+    /// In TLS 1.3 a server that turns the client away says so after this returned, with the first reply.
     ///
     /// # Errors
-    /// As [`Client::connect`], the last one.
+    /// The first decision, or the fault of the address that was got nearest to.
+    pub async fn connect(&self) -> Result<Connection, ClientError> {
+        let mut nearest = None;
+        for address in self.addresses().await? {
+            match self.dial(address).await {
+                Err(fault) if fault.is_worth_another_try() => {
+                    let further = |other: &ClientError| fault.nearness() > other.nearness();
+                    if nearest.as_ref().is_none_or(further) {
+                        nearest = Some(fault);
+                    }
+                }
+                decided => return decided,
+            }
+        }
+        Err(nearest.unwrap_or_else(|| self.no_such_host()))
+    }
+
+    /// Connects, and tries up to `retries` times more where the server could not be reached.
+    ///
+    /// The waits grow from 0.1 s to 5 s and are jittered, so that many clients do not come back at once.
+    /// A decision, such as an alert or a certificate that is not believed, is never asked for again.
+    ///
+    /// # Errors
+    /// As [`Client::connect`], of the last try.
     pub async fn connect_with_retries(&self, retries: u32) -> Result<Connection, ClientError> {
         let mut backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
-        let mut left = retries;
-        loop {
+        for _ in 0..retries {
             match self.connect().await {
-                Err(error) if !error.is_decision() && left > 0 => {
-                    left = left.saturating_sub(1);
-                    sleep(backoff.next_wait()).await;
-                }
-                ended => return ended,
+                Err(fault) if fault.is_worth_another_try() => sleep(backoff.next_wait()).await,
+                decided => return decided,
             }
         }
+        self.connect().await
     }
 
-    async fn dial(&self, address: SocketAddr) -> Result<Connection, ClientError> {
-        let at = address.to_string();
-        let stream = match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(error::of_connect(&error).at(&at)),
-            Err(_) => return Err(Trouble::Timeout.at(&at)),
-        };
-        // A small message that waits for company is slow; where the option cannot be had, it is slow.
-        drop(stream.set_nodelay(true));
-        let connector = TlsConnector::from(Arc::clone(&self.config));
-        let handshake = connector.connect(self.server_name.clone(), stream);
-        match timeout(HANDSHAKE_DEADLINE, handshake).await {
-            Ok(Ok(stream)) => Ok(Connection::new(Box::new(stream), at)),
-            Ok(Err(error)) => Err(of_handshake(&error).at(&at)),
-            Err(_) => Err(Trouble::HandshakeTimeout.at(&at)),
+    async fn addresses(&self) -> Result<impl Iterator<Item = SocketAddr>, ClientError> {
+        let lookup = lookup_host((self.target.host(), self.target.port()));
+        match timeout(self.deadlines.connect, lookup).await {
+            Ok(Ok(addresses)) => Ok(addresses.take(MOST_ADDRESSES)),
+            Ok(Err(_)) => Err(self.no_such_host()),
+            Err(_) => Err(ClientError::Timeout {
+                at: self.target.to_string(),
+                step: Step::LookUp,
+                limit: self.deadlines.connect,
+            }),
         }
     }
 
-    fn target(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    async fn dial(&self, at: SocketAddr) -> Result<Connection, ClientError> {
+        let late = |step, limit| move |_| ClientError::Timeout { at: at.to_string(), step, limit };
+        let Deadlines { connect, handshake, reply } = self.deadlines;
+        let connecting = timeout(connect, TcpStream::connect(at)).await;
+        let stream = connecting
+            .map_err(late(Step::Connect, connect))?
+            .map_err(|error| reasons::of_connect(&error, at))?;
+        // Messages are small and awaited: none may wait for company. Where that cannot be had, it is slow.
+        drop(stream.set_nodelay(true));
+        let shaking = self.connector.connect(self.server_name.clone(), stream);
+        let stream = timeout(handshake, shaking)
+            .await
+            .map_err(late(Step::Handshake, handshake))?
+            .map_err(|error| reasons::of_handshake(&error, at))?;
+        Ok(Connection::new(Box::new(stream), at, &self.frame, reply))
+    }
+
+    fn no_such_host(&self) -> ClientError {
+        ClientError::NoSuchHost { host: self.target.host().to_owned() }
     }
 }
 
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("target", &self.target()).finish_non_exhaustive()
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("target", &self.target)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
     }
 }
 
-fn split(target: &str) -> Result<(&str, u16), Problem> {
-    let bad = || {
-        let remedy = "write HOST:PORT, such as 127.0.0.1:8443, [::1]:8443 or db.internal:8443";
-        Problem::error(Fault::ConfigBadValue, format!("{target:?} is no target"), remedy)
-    };
-    let (host, port) = target.rsplit_once(':').ok_or_else(bad)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let bracketed = bare.is_some();
-    let host = bare.unwrap_or(host);
-    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad)?;
-    if host.is_empty() || (host.contains(':') && !bracketed) {
-        return Err(bad());
+/// 5 s to connect (two more SYN after the first, RFC 6298), 5 s for the handshake (the server's own
+/// default), 10 s for a reply.
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
+            reply: Duration::from_secs(10),
+        }
     }
-    Ok((host, port))
 }
 
-fn name(text: &str) -> Result<ServerName<'static>, Problem> {
-    ServerName::try_from(text.to_owned()).map_err(|_| {
-        let remedy = "write the host name or address that the server's certificate holds";
-        Problem::error(Fault::ConfigBadValue, format!("{text:?} is no server name"), remedy)
-    })
+fn tls_config(files: &ClientFiles) -> Result<ClientConfig, Problem> {
+    let mut roots = RootCertStore::empty();
+    for anchor in read_chain(&files.trust)? {
+        roots.add(anchor).map_err(|error| unfit(&files.trust, &error))?;
+    }
+    let chain = read_chain(&files.certificate)?;
+    let key = read_key(&files.key)?;
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&files.certificate, &error))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| unusable_pair(files, &error))?;
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
-fn unusable(file: &Path, error: &rustls::Error) -> Problem {
-    let what = format!("{} cannot be used: {error}", file.display());
-    let remedy = "name the certificate, its own key, and the authorities to trust";
+fn unfit(trust: &Path, error: &rustls::Error) -> Problem {
+    let what = format!("{}: a certificate cannot be an authority: {error}", trust.display());
+    Problem::error(Fault::HandshakeBadAnchor, what, "name only certificates of authorities")
+}
+
+fn unusable_pair(files: &ClientFiles, error: &rustls::Error) -> Problem {
+    if !matches!(error, rustls::Error::InconsistentKeys(_)) {
+        return unusable(&files.certificate, error);
+    }
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    Problem::error(
+        Fault::HandshakeKeyMismatch,
+        format!("{key} is not the key of {certificate}"),
+        "name the key that the certificate was made for",
+    )
+}
+
+fn unusable(certificate: &Path, error: &rustls::Error) -> Problem {
+    let what = format!("{} or its key cannot be used: {error}", certificate.display());
+    let remedy = "use a certificate with an ECDSA, Ed25519 or RSA key";
     Problem::error(Fault::HandshakeUnreadable, what, remedy)
 }
 
-/// As long as three SYN are sent (RFC 6298: after 1 s and 2 s more).
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// As long as the server's own default.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// A name with more addresses is a load balancer, one of which is as good as another.
+/// What a service may reply: anything of the kind, up to the largest message there is.
+fn replies(kind: FrameKind) -> Result<FramePolicy, Problem> {
+    let largest = match kind {
+        FrameKind::LengthPrefixed { width, .. } => width.longest().min(FramePolicy::LARGEST_MAX),
+        FrameKind::Lines | FrameKind::JsonLines | FrameKind::Raw => FramePolicy::LARGEST_MAX,
+    };
+    let policy = FramePolicy::new(kind).bounds(0, largest)?;
+    match kind {
+        FrameKind::JsonLines => policy.depth(DEEPEST_JSON)?.allow_control(json_control()),
+        FrameKind::LengthPrefixed { .. } | FrameKind::Lines | FrameKind::Raw => {
+            policy.text(Text::Any)
+        }
+    }
+}
+
+/// Control characters are for the JSON parser to judge: a tab may stand between two values.
+fn json_control() -> impl Iterator<Item = char> {
+    ('\0'..='\u{9F}').filter(|character| character.is_control() && *character != '\n')
+}
+
+/// What the server's own default is.
+const DEFAULT_KIND: FrameKind =
+    FrameKind::LengthPrefixed { width: LengthWidth::Four, order: ByteOrder::Big };
+/// The deepest that a frame policy can allow.
+const DEEPEST_JSON: u16 = 127;
+/// A name with more addresses is a balanced pool, one of which is as good as another; with a connect
+/// deadline of 5 s each, nobody waits for more.
 const MOST_ADDRESSES: usize = 8;
+/// Long enough for a server to open its port again after a restart, short enough not to be noticed.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// A person at a terminal waits no longer without a word.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

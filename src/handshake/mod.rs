@@ -27,6 +27,7 @@ use crate::refusal::{Refusal, Refused};
 
 pub use load::{Loaded, provider};
 pub use presented::{Name, Pin, Presented};
+pub(crate) use reasons::date;
 
 /// What `[handshake]` says: files, versions and limits, as written.
 #[derive(Clone, Debug)]

@@ -118,7 +118,7 @@ fn of_webpki(error: &webpki::Error) -> Refused {
 }
 
 /// A moment as a date people read, in UTC.
-pub(super) fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     let moment =
         i64::try_from(seconds).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
     match moment {

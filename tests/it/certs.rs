@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use doorward::client::{Client, ClientError, Trouble};
-use doorward::frame::{ByteOrder, FrameKind, LengthWidth};
+use doorward::client::{Away, Client, ClientError, ClientFiles, Target, server_name};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -93,18 +91,14 @@ impl Desk {
     /// Says hello as a client of the store, and hears the answer.
     async fn hello(&self, hall: &Hall, client: &str, server: &str) -> Result<Vec<u8>, ClientError> {
         let file = |name: &str| self.path("certs").join(name);
-        let (chain, key) = (
-            file(&format!("client/{client}/chain.pem")),
-            file(&format!("client/{client}/key.pem")),
-        );
-        let target = hall.address("echo").to_string();
-        let client = Client::from_files(&file("trust.pem"), &chain, &key, &target).unwrap();
-        let connection = client.expecting(server).unwrap().connect().await?;
-        let kind = FrameKind::LengthPrefixed { width: LengthWidth::Four, order: ByteOrder::Big };
-        let (mut sender, mut receiver) = connection.framed(kind).unwrap();
-        // A server that refuses may end before the message is out; its reason comes with the reply.
-        drop(sender.send(b"hello").await);
-        Ok(receiver.receive(Duration::from_secs(50)).await?.unwrap().to_vec())
+        let files = ClientFiles {
+            trust: file("trust.pem"),
+            certificate: file(&format!("client/{client}/chain.pem")),
+            key: file(&format!("client/{client}/key.pem")),
+        };
+        let target: Target = hall.address("echo").to_string().parse().unwrap();
+        let client = Client::new(target, &files)?.expecting(server_name(server).unwrap());
+        Ok(client.connect().await?.ask(b"hello").await?.payload().to_vec())
     }
 
     fn openssl(&self, arguments: &[&str]) -> Ended {
@@ -258,7 +252,8 @@ async fn whom_revoke_names_is_refused_by_the_next_server() {
     assert!(said.starts_with("revoked "), "{said}");
     let mut after = desk.hall("localhost");
     let refused = desk.hello(&after, "alice", "localhost").await.unwrap_err();
-    assert_eq!(refused.trouble(), Trouble::CertificateRevoked);
+    let alert = Away::Alert(rustls::AlertDescription::CertificateRevoked);
+    assert!(matches!(&refused, ClientError::TurnedAway(away) if *away == alert), "{refused}");
     assert_eq!(after.verdict().await, "handshake.revoked");
     let again = desk.certs(&["revoke", "alice"]).fine();
     assert!(again.starts_with("the client alice was revoked before\n"), "{again}");
