@@ -3,7 +3,7 @@
 mod prepare;
 mod refresh;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ use refresh::Refresh;
 ///
 /// Nobody is let in before [`Server::run`].
 pub struct Server {
-    doors: Vec<(Door, Arc<Rooms>)>,
+    listeners: Vec<(TcpListener, SocketAddr, Arc<Rooms>)>,
+    strangers: Strangers,
     refresh: Refresh,
     audit: Arc<Audit>,
     closing: Closing,
@@ -52,13 +53,13 @@ impl Server {
         let refresh = Refresh::new(&config.handshake, handshake);
         let strangers = Strangers::new(budgets);
         let members = Members::new(budgets);
-        let mut doors = Vec::new();
+        let mut listeners = Vec::new();
         let mut problems = Vec::new();
         for service in &config.services {
             let rooms = Arc::new(rooms(service, refresh.subscribe(), &members));
-            for door in open(config, service, &interfaces, &strangers) {
-                match door {
-                    Ok(door) => doors.push((door, Arc::clone(&rooms))),
+            for opened in open(config, service, &interfaces) {
+                match opened {
+                    Ok((socket, at)) => listeners.push((socket, at, Arc::clone(&rooms))),
                     Err(problem) => problems.push(problem),
                 }
             }
@@ -68,7 +69,7 @@ impl Server {
         }
         let (audit, closing) = (Arc::default(), Closing::default());
         let drain = config.drain;
-        Ok(Self { doors, refresh, audit, closing, drain, budgets, warnings })
+        Ok(Self { listeners, strangers, refresh, audit, closing, drain, budgets, warnings })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -79,7 +80,7 @@ impl Server {
     pub fn with_service(mut self, name: &str, service: impl Service) -> Option<Self> {
         let service: Arc<dyn Service> = Arc::new(service);
         let mut found = false;
-        for (_, rooms) in &mut self.doors {
+        for (_, _, rooms) in &mut self.listeners {
             if *rooms.name == *name {
                 let rooms = Arc::make_mut(rooms);
                 rooms.service = Arc::clone(&service);
@@ -91,7 +92,7 @@ impl Server {
 
     /// The sockets that are open, each with the name of its service.
     pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.doors.iter().map(|(door, rooms)| (&*rooms.name, door.local()))
+        self.listeners.iter().map(|(_, at, rooms)| (&*rooms.name, *at))
     }
 
     /// The budgets in force, which the descriptor limit may have lowered.
@@ -118,14 +119,18 @@ impl Server {
         Stopper(self.closing.clone())
     }
 
-    /// Lets visitors in until it is stopped, then lets their sessions finish.
+    /// Lets visitors in until it is stopped, then lets their sessions finish. Needs a tokio runtime with
+    /// its network and time drivers.
     ///
     /// # Errors
     /// A listening socket that broke: the server stops, because it would guard less than it says.
     pub async fn run(self) -> Result<(), Problem> {
         let visitors = TaskTracker::new();
         let mut listening = JoinSet::new();
-        for (door, rooms) in self.doors {
+        for (socket, _, rooms) in self.listeners {
+            let strangers = self.strangers.clone();
+            let door =
+                Door::new(socket, strangers).map_err(|error| listener_broke(&error.to_string()))?;
             let (audit, closing) = (Arc::clone(&self.audit), self.closing.clone());
             listening.spawn(listen(door, rooms, audit, closing, visitors.clone()));
         }
@@ -192,27 +197,25 @@ fn open(
     config: &Config,
     service: &ServiceConfig,
     interfaces: &Interfaces,
-    strangers: &Strangers,
-) -> Vec<Result<Door, Problem>> {
-    let mut doors = Vec::new();
+) -> Vec<Result<(TcpListener, SocketAddr), Problem>> {
+    let mut opened = Vec::new();
     for listen in &service.listen {
         let addresses = match listen.value.resolve(interfaces) {
             Ok(addresses) => addresses,
             Err(problem) => {
-                doors.push(Err(problem.at(&listen.place)));
+                opened.push(Err(problem.at(&listen.place)));
                 continue;
             }
         };
         for address in addresses {
-            let socket = config.bind.open(address, interfaces);
-            let door = socket.and_then(|socket| {
-                Door::new(socket, strangers.clone())
-                    .map_err(|error| listener_broke(&error.to_string()))
+            let socket = config.bind.open(address, interfaces).and_then(|socket| {
+                let at = socket.local_addr().map_err(|error| listener_broke(&error.to_string()))?;
+                Ok((socket, at))
             });
-            doors.push(door.map_err(|problem| problem.at(&listen.place)));
+            opened.push(socket.map_err(|problem| problem.at(&listen.place)));
         }
     }
-    doors
+    opened
 }
 
 async fn listen(

@@ -22,4 +22,5 @@ mod handshake;
 mod peers;
 mod refresh;
 mod service;
+mod trust;
 mod visitors;
