@@ -3,6 +3,7 @@
 mod certs;
 mod check;
 mod connect;
+mod explain;
 mod screen;
 mod serve;
 
@@ -27,6 +28,8 @@ enum Verb {
     Check(check::Args),
     /// Make, issue, renew and revoke certificates.
     Certs(certs::Args),
+    /// Explain a code: what it means, and what to do about it.
+    Explain(explain::Args),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
 }
@@ -59,6 +62,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Certs(args) => certs::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Connect(args) => connect::run(args),
     };
     exit.into()

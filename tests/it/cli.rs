@@ -191,6 +191,22 @@ fn a_wrong_command_line_is_exit_code_two() {
 }
 
 #[test]
+fn every_code_is_explained_and_a_typo_finds_its_neighbour() {
+    let here = Path::new(".");
+    let (_, all, _) = said(&doorward(here, &["explain"]));
+    for refusal in doorward::refusal::Refusal::ALL {
+        let (code, out, _) = said(&doorward(here, &["explain", refusal.code()]));
+        assert!(code == 0 && out.contains(refusal.remedy()) && all.contains(&out), "{out}");
+    }
+    let (code, out, err) = said(&doorward(here, &["explain", "handshake.expird"]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("did you mean handshake.expired?"), "{err}");
+    let (_, out, _) = said(&doorward(here, &["explain", "--json", "bind.in-use"]));
+    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["code"], "bind.in-use");
+}
+
+#[test]
 fn a_missing_configuration_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let (code, _, err) = said(&doorward(directory.path(), &["serve"]));

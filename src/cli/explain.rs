@@ -1,0 +1,76 @@
+//! `doorward explain`: what a code means, and what to do about it.
+
+use doorward::problem::Fault;
+use doorward::refusal::Refusal;
+use serde_json::json;
+
+use super::{Exit, screen};
+
+/// Explains a code from the log, from check, or from a start that was refused.
+///
+/// Without a code, all of them are listed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The code, such as handshake.expired.
+    code: Option<String>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One code, whichever kind of no it is.
+struct Explained {
+    code: &'static str,
+    sentence: &'static str,
+    remedy: Option<&'static str>,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let known = known();
+    let Some(code) = &args.code else {
+        for explained in &known {
+            print(explained, args.json);
+        }
+        return Exit::Fine;
+    };
+    if let Some(explained) = known.iter().find(|explained| explained.code == code) {
+        print(explained, args.json);
+        return Exit::Fine;
+    }
+    let near = |explained: &&Explained| strsim::jaro_winkler(code, explained.code);
+    let nearest = known.iter().max_by(|one, other| near(one).total_cmp(&near(other)));
+    let nearest = nearest.filter(|nearest| near(nearest) > 0.7);
+    let remedy = match nearest {
+        Some(nearest) => format!("did you mean {}?", nearest.code),
+        None => "doorward explain lists all codes".to_owned(),
+    };
+    screen::tell(format_args!("doorward: {code:?} is no code\n    {remedy}"));
+    Exit::Failed
+}
+
+fn known() -> Vec<Explained> {
+    let refusals = Refusal::ALL.iter().map(|refusal| Explained {
+        code: refusal.code(),
+        sentence: refusal.sentence(),
+        remedy: Some(refusal.remedy()),
+    });
+    // What to do about a fault depends on what was seen, and stands beside it where it is reported.
+    let faults = Fault::ALL.iter().map(|fault| Explained {
+        code: fault.code(),
+        sentence: fault.sentence(),
+        remedy: None,
+    });
+    refusals.chain(faults).collect()
+}
+
+fn print(explained: &Explained, json: bool) {
+    let Explained { code, sentence, remedy } = explained;
+    if json {
+        screen::say(json!({ "code": code, "sentence": sentence, "remedy": remedy }));
+        return;
+    }
+    screen::say(format_args!("{code}\n    {sentence}"));
+    if let Some(remedy) = remedy {
+        screen::say(format_args!("    {remedy}"));
+    }
+}
