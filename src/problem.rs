@@ -93,6 +93,7 @@ faults! {
     CertsOutsideConstraints, "certs.outside-constraints", "The authority may not vouch for that name, role or depth.";
     CertsUnknown, "certs.unknown", "The store has issued no such certificate.";
     CertsCryptography, "certs.cryptography", "A key could not be made, or a signature not be written.";
+    CertsBadRequest, "certs.bad-request", "A certificate signing request cannot be read, is not signed by its key, or asks for what is not issued.";
 }
 
 impl fmt::Display for Fault {

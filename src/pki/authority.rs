@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use rcgen::Issuer;
+use rcgen::{Issuer, PublicKeyData};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
@@ -238,7 +238,7 @@ impl Authority {
         &self.limits.key_identifier
     }
 
-    fn validity(&self, role: Role, days: u32) -> Result<Validity, Problem> {
+    pub(crate) fn validity(&self, role: Role, days: u32) -> Result<Validity, Problem> {
         let now = OffsetDateTime::now_utc();
         self.limits.check(&self.key, now)?;
         Validity::new(role, days, now, Some(self.limits.not_after))
@@ -246,21 +246,31 @@ impl Authority {
 
     fn issue(
         &self,
-        mut params: rcgen::CertificateParams,
+        params: rcgen::CertificateParams,
         kind: KeyType,
         role: Role,
     ) -> Result<Credential, Problem> {
         let key = Key::generate(kind)?;
-        profile::seal(&mut params, &key);
-        let certificate = params.signed_by(&key, &self.issuer()?).map_err(failed)?;
+        let certificate = self.certify(params, &key, role)?;
+        Credential::new(certificate, self.presented(), key)
+    }
+
+    /// Signs a certificate for somebody's key, and verifies it.
+    pub(crate) fn certify(
+        &self,
+        mut params: rcgen::CertificateParams,
+        key: &impl PublicKeyData,
+        role: Role,
+    ) -> Result<CertificateDer<'static>, Problem> {
+        profile::seal(&mut params, key);
+        let certificate = params.signed_by(key, &self.issuer()?).map_err(failed)?;
         let certificate = CertificateDer::from(certificate);
-        let above = self.presented();
-        self.prove(&certificate, &above, role)?;
-        Credential::new(certificate, above, key)
+        self.prove(&certificate, &self.presented(), role)?;
+        Ok(certificate)
     }
 
     /// The authorities a peer presents: itself and those above, without the one that is trusted anyway.
-    fn presented(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn presented(&self) -> Vec<CertificateDer<'static>> {
         let authorities = std::iter::once(&self.certificate).chain(&self.above).cloned();
         authorities.take(self.above.len()).collect()
     }
@@ -286,7 +296,7 @@ impl Authority {
     }
 
     /// Says which names are outside, where the verifier only says that one is.
-    fn name_the_names(&self, problem: Problem, names: &[HostName]) -> Problem {
+    pub(crate) fn name_the_names(&self, problem: Problem, names: &[HostName]) -> Problem {
         if problem.fault() != Fault::CertsOutsideConstraints {
             return problem;
         }

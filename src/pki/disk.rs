@@ -296,7 +296,7 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-fn exists(path: &Path) -> Problem {
+pub(crate) fn exists(path: &Path) -> Problem {
     let message = format!("{} is there already", path.display());
     Problem::error(Fault::CertsExists, message, "move it away, or choose another name or directory")
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{PemObject, SectionKind};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer, PrivateKeyDer,
+};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
@@ -108,6 +110,30 @@ pub fn read_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static
         }
     }
     Ok(lists)
+}
+
+/// Reads the one certificate signing request of a file: PEM or DER. What it asks for is not looked at.
+///
+/// # Errors
+/// [`Fault::HandshakeUnreadable`] if the file is missing, no regular file, empty, larger than 1 MiB, cut off, or
+/// holds no request or several.
+pub fn read_request(path: &Path) -> Result<CertificateSigningRequestDer<'static>, Problem> {
+    let bytes = read(path, open(path)?, LARGEST)?;
+    if !contains(&bytes, b"-----BEGIN ") {
+        return Ok(CertificateSigningRequestDer::from(bytes.to_vec()));
+    }
+    let mut requests = sections::<CertificateSigningRequestDer<'static>>(path, &bytes)?.into_iter();
+    match (requests.next(), requests.next()) {
+        (Some(request), None) => Ok(request),
+        (None, _) => Err(unreadable(
+            path,
+            "holds no certificate signing request in PEM",
+            "write it as a -----BEGIN CERTIFICATE REQUEST----- section",
+        )),
+        (Some(_), Some(_)) => {
+            Err(unreadable(path, "holds more than one request", "sign one at a time"))
+        }
+    }
 }
 
 /// A chain of six certificates of 16 KiB is what a handshake accepts; a trust store of hundreds still fits.

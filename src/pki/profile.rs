@@ -10,14 +10,14 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints,
-    SanType, SerialNumber,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
 use crate::peer::PeerText;
 use crate::pki::credential::Facts;
-use crate::pki::key::{Key, KeyType};
+use crate::pki::key::{Key, KeyType, identifier_of};
 use crate::pki::name::{ClientIdentity, HostName, Subtree};
 use crate::problem::{Fault, Problem};
 
@@ -353,7 +353,7 @@ pub(crate) fn first_of(names: &[HostName]) -> Result<&HostName, Problem> {
 }
 
 /// As many names as our own handshake accepts in one certificate.
-const MOST_NAMES: usize = 64;
+pub(crate) const MOST_NAMES: usize = 64;
 
 fn leaf(usage: ExtendedKeyUsagePurpose, validity: Validity) -> Result<CertificateParams, Problem> {
     let mut params = blank(validity)?;
@@ -366,8 +366,8 @@ fn leaf(usage: ExtendedKeyUsagePurpose, validity: Validity) -> Result<Certificat
 /// Ties a certificate to the key it is for.
 ///
 /// The library's own way of making the identifier hashes more than the public bits, which linters do not know.
-pub(crate) fn seal(params: &mut CertificateParams, key: &Key) {
-    params.key_identifier_method = KeyIdMethod::PreSpecified(key.identifier());
+pub(crate) fn seal(params: &mut CertificateParams, key: &impl PublicKeyData) {
+    params.key_identifier_method = KeyIdMethod::PreSpecified(identifier_of(key.der_bytes()));
 }
 
 /// Nothing but a fresh serial number and the dates; the library's defaults are 1975 to 4096 and a serial

@@ -417,3 +417,58 @@ fn whom_nobody_knows_cannot_be_revoked() {
     assert_eq!(desk.certs(&["revoke", "alice", "--reason", "because"]).code, 2);
     assert_eq!(fs::read_to_string(desk.path("certs/ca/crlnumber")).unwrap(), "1\n");
 }
+
+#[tokio::test]
+async fn a_key_made_by_openssl_gets_in_with_a_signed_request() {
+    if !has("openssl") {
+        return;
+    }
+    let desk = Desk::new();
+    desk.certs(&["init", "--client", "bob"]).fine();
+    fs::create_dir(desk.path("certs/client/alice")).unwrap();
+    let (key, csr) = ("certs/client/alice/key.pem", "certs/client/alice/alice.csr");
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha256", "-noenc"];
+    let names = ["-subj", "/CN=alice", "-addext", "keyUsage=critical,keyCertSign"];
+    let files = ["-keyout", key, "-out", csr];
+    let made = desk.openssl(&[&["req", "-new"], &curve[..], &names, &files].concat());
+    assert_eq!(made.code, 0, "{made:?}");
+    let out = ["--as", "client", "--out", "certs/client/alice/chain.pem"];
+    let said = desk.certs(&[&["sign", csr], &out[..]].concat()).fine();
+    let expected = "certs/client/alice/chain.pem: client dns:alice.client.internal, until ";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(said.ends_with("  not taken over: keyUsage\n"), "{said}");
+    let hall = desk.hall("localhost");
+    assert_eq!(desk.hello(&hall, "alice", "localhost").await.unwrap(), b"hello");
+    desk.certs(&["revoke", "alice"]).fine();
+    let mut hall = desk.hall("localhost");
+    drop(desk.hello(&hall, "alice", "localhost").await);
+    assert_eq!(hall.verdict().await, "handshake.revoked");
+}
+
+#[test]
+fn a_request_that_asks_for_too_much_is_refused_and_leaves_nothing() {
+    let desk = Desk::with_store();
+    fs::write(desk.path("not.csr"), "-----BEGIN NOTHING-----\n").unwrap();
+    let sign = |csr: &str| desk.certs(&["sign", csr, "--as", "server"]);
+    sign("not.csr").failed("handshake.unreadable");
+    sign("missing.csr").failed("handshake.unreadable");
+    fs::write(desk.path("der.csr"), [0x30, 0x03, 0x02, 0x01, 0x00]).unwrap();
+    sign("der.csr").failed("certs.bad-request");
+    if has("openssl") {
+        for (extension, code) in [
+            ("basicConstraints=CA:TRUE", "certs.bad-request"),
+            ("subjectAltName=DNS:app.example", "certs.outside-constraints"),
+            ("subjectAltName=DNS:app test", "certs.bad-name"),
+        ] {
+            let made = desk.openssl(&[
+                "req", "-new", "-newkey", "ed25519", "-noenc", "-keyout", "app.key", "-out",
+                "app.csr", "-subj", "/CN=app", "-addext", extension,
+            ]);
+            assert_eq!(made.code, 0, "{made:?}");
+            sign("app.csr").failed(code);
+            assert!(!desk.path("app.chain.pem").exists());
+        }
+    }
+    assert_eq!(desk.certs(&["list", "--json"]).json().as_array().unwrap().len(), 3);
+    assert_eq!(desk.certs(&["sign", "app.csr"]).code, 2);
+}

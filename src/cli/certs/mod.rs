@@ -6,6 +6,7 @@ mod list;
 mod needs_renewal;
 mod renew;
 mod revoke;
+mod sign;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ enum Verb {
     Revoke(revoke::Args),
     Crl(revoke::CrlArgs),
     Renew(renew::Args),
+    Sign(sign::Args),
     NeedsRenewal(needs_renewal::Args),
 }
 
@@ -47,6 +49,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Revoke(args) => revoke::run(args),
         Verb::Crl(args) => revoke::crl(args),
         Verb::Renew(args) => renew::run(args),
+        Verb::Sign(args) => sign::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
     };
     done.unwrap_or_else(|problem| {
