@@ -6,15 +6,18 @@
 mod authority;
 mod credential;
 mod disk;
+mod document;
 mod draft;
 mod inventory;
 mod key;
 pub mod keyfile;
 mod layout;
 mod limits;
+pub mod lint;
 mod name;
 mod pem;
 mod profile;
+mod reading;
 mod revoke;
 mod store;
 #[cfg(test)]
@@ -22,6 +25,7 @@ mod testing;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::Credential;
+pub use document::{Document, Item};
 pub use draft::{Draft, RawName, Usage};
 pub use inventory::{Entry, Issued, Revoked};
 pub use key::{Key, KeyType};
