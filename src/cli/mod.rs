@@ -1,5 +1,6 @@
 //! What is typed, and which verb it means.
 
+mod certs;
 mod check;
 mod connect;
 mod screen;
@@ -26,6 +27,8 @@ enum Verb {
     Check(check::Args),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Judge certificates.
+    Certs(certs::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -56,6 +59,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Connect(args) => connect::run(&args),
+        Verb::Certs(args) => certs::run(&args),
     };
     exit.into()
 }

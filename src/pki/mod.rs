@@ -8,6 +8,7 @@ mod credential;
 mod disk;
 mod document;
 mod draft;
+pub mod inspect;
 mod inventory;
 mod key;
 pub mod keyfile;
@@ -22,6 +23,7 @@ mod revoke;
 mod store;
 #[cfg(test)]
 mod testing;
+pub mod verdict;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::Credential;

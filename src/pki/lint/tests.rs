@@ -148,7 +148,7 @@ fn scene(lint: Lint) -> Option<Scene> {
         L::SanCritical => leaf.subject = name("app"),
         L::SanNotCritical => leaf.critical(SAN, false),
         L::BadName => {
-            leaf.set(SAN, true, &sequence(&[&dns("app.test"), &tag_length_value(0x81, b"nobody")]))
+            leaf.set(SAN, true, &sequence(&[&dns("app.test"), &tag_length_value(0x81, b"nobody")]));
         }
         L::CommonNameNotInSan => {
             leaf.subject = name("other.test");
