@@ -307,7 +307,7 @@ impl SigningKey for Patching<'_> {
 }
 
 /// One element in DER (X.690 section 8.1): tag, length, value.
-fn tag_length_value(tag: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn tag_length_value(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut element = vec![tag];
     match u8::try_from(value.len()) {
         Ok(short) if short < 0x80 => element.push(short),

@@ -136,6 +136,14 @@ pub fn read_request(path: &Path) -> Result<CertificateSigningRequestDer<'static>
     }
 }
 
+/// Reads whatever a file holds, a private key included, into a buffer that is wiped.
+///
+/// # Errors
+/// [`Fault::HandshakeUnreadable`] if the file is missing, no regular file, empty, or larger than 16 MiB.
+pub(crate) fn read_whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read(path, open(path)?, LARGEST_CRL)
+}
+
 /// A chain of six certificates of 16 KiB is what a handshake accepts; a trust store of hundreds still fits.
 const LARGEST: u64 = 1024 * 1024;
 
@@ -199,7 +207,7 @@ fn lines(bytes: &[u8], start: &[u8]) -> usize {
     bytes.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| line.starts_with(start)).count()
 }
 
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
+pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
 
@@ -242,7 +250,7 @@ fn unopened(path: &Path, error: &std::io::Error) -> Problem {
     unreadable(path, &reason, remedy)
 }
 
-fn unreadable(path: &Path, reason: &str, remedy: &str) -> Problem {
+pub(crate) fn unreadable(path: &Path, reason: &str, remedy: &str) -> Problem {
     Problem::error(Fault::HandshakeUnreadable, format!("{} {reason}", path.display()), remedy)
 }
 

@@ -6,26 +6,32 @@
 mod authority;
 mod credential;
 mod disk;
+mod document;
 mod draft;
+pub mod inspect;
 mod inventory;
 mod key;
 pub mod keyfile;
 mod layout;
 mod limits;
+pub mod lint;
 mod name;
 mod pem;
 mod plan;
 mod profile;
 mod renew;
 mod request;
+mod reading;
 mod revoke;
 mod store;
 mod target;
 #[cfg(test)]
 mod testing;
+pub mod verdict;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::{Credential, last_second};
+pub use document::{Document, Item};
 pub use draft::{Draft, RawName, Usage};
 pub use inventory::{Entry, Issued, Revoked};
 pub use key::{Key, KeyType};

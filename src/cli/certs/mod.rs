@@ -2,11 +2,14 @@
 
 mod issue;
 mod init;
+mod inspect;
+mod lint;
 mod list;
 mod needs_renewal;
 mod renew;
 mod revoke;
 mod sign;
+mod verify;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,12 @@ enum Verb {
     Renew(renew::Args),
     Sign(sign::Args),
     NeedsRenewal(needs_renewal::Args),
+    /// Explain what a file holds: certificates, requests, revocation lists.
+    Inspect(inspect::Args),
+    /// Judge a file by RFC 5280 and by what strict verifiers refuse.
+    Lint(lint::Args),
+    /// Verify a chain as the other side of a handshake would.
+    Verify(verify::Args),
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -51,6 +60,9 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Renew(args) => renew::run(args),
         Verb::Sign(args) => sign::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
+        Verb::Inspect(args) => inspect::run(args),
+        Verb::Lint(args) => lint::run(args),
+        Verb::Verify(args) => verify::run(args),
     };
     done.unwrap_or_else(|problem| {
         screen::tell(format_args!("doorward: {problem}"));

@@ -1,0 +1,100 @@
+//! `doorward certs verify`: whether a chain would be believed, and by whom.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use doorward::pki::HostName;
+use doorward::pki::keyfile::{read_chain, read_crls, read_key};
+use doorward::pki::verdict::{Objected, Purpose, Question};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{Done, Exit, screen};
+
+/// Verifies a chain as the other side of a handshake would, and says who objects.
+///
+/// Exit code 0 where it is believed, 1 where it is not.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The chain in PEM, its own certificate first.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What it is shown for.
+    #[arg(long = "as", value_enum, value_name = "ROLE")]
+    role: Role,
+    /// The authorities that are trusted.
+    #[arg(long, value_name = "FILE", default_value = "certs/trust.pem")]
+    trust: PathBuf,
+    /// The host a server's certificate has to stand for.
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    name: Option<HostName>,
+    /// Revocation lists; with one, every issuer in the chain needs one.
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    /// The private key that has to belong to it.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Role {
+    /// It stands for a server.
+    Server,
+    /// It stands for a client.
+    Client,
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    let purpose = match (args.role, &args.name) {
+        (Role::Server, name) => Purpose::Server(name.clone()),
+        (Role::Client, None) => Purpose::Client,
+        (Role::Client, Some(_)) => {
+            screen::tell("doorward: --name goes with --as server; nobody dials a client");
+            return Ok(Exit::Usage);
+        }
+    };
+    let chain = read_chain(&args.file)?;
+    let trust = read_chain(&args.trust)?;
+    let mut lists = Vec::new();
+    for path in &args.crl {
+        lists.extend(read_crls(path)?);
+    }
+    let key = args.key.as_deref().map(read_key).transpose()?;
+    let now = OffsetDateTime::now_utc();
+    let question = Question { purpose, trust: &trust, lists: &lists, key: key.as_ref(), now };
+    Ok(tell(args, question.judge(&chain)))
+}
+
+fn tell(args: &Args, verdict: Result<(), Objected>) -> Exit {
+    let exit = if verdict.is_ok() { Exit::Fine } else { Exit::Failed };
+    let role = match args.role {
+        Role::Server => "server",
+        Role::Client => "client",
+    };
+    if args.json {
+        let objected = verdict.err();
+        screen::say(json!({
+            "file": args.file.display().to_string(),
+            "as": role,
+            "believed": objected.is_none(),
+            "code": objected.as_ref().map(|objected| objected.objection().code()),
+            "by": objected.as_ref().map(|objected| objected.by().word()),
+            "detail": objected.as_ref().map(Objected::detail),
+        }));
+        return exit;
+    }
+    if let Err(objected) = verdict {
+        screen::say(format_args!("{}: {objected}", args.file.display()));
+        return exit;
+    }
+    let lists = if args.crl.is_empty() { "; nobody asked whether it is revoked" } else { "" };
+    screen::say(format_args!("{}: believed as a {role}{lists}", args.file.display()));
+    exit
+}
+
+fn host(text: &str) -> Result<HostName, String> {
+    text.parse().map_err(|problem: doorward::problem::Problem| problem.message().to_owned())
+}
