@@ -477,3 +477,28 @@ fn a_request_that_asks_for_too_much_is_refused_and_leaves_nothing() {
     assert_eq!(desk.certs(&["list", "--json"]).json().as_array().unwrap().len(), 3);
     assert_eq!(desk.certs(&["sign", "app.csr"]).code, 2);
 }
+
+#[test]
+fn a_bundle_opens_with_its_password_in_openssl() {
+    let desk = Desk::with_store();
+    fs::write(desk.path("password"), "correct horse\nsecond line\n").unwrap();
+    let said = desk.certs(&["p12", "alice", "--password-file", "password"]).fine();
+    assert_eq!(said, "certs/client/alice/id.p12\n");
+    desk.certs(&["p12", "alice"]).failed("certs.exists");
+    desk.certs(&["p12", "bob"]).failed("certs.unknown");
+    fs::write(desk.path("password"), "\n").unwrap();
+    let empty = ["p12", "alice", "--password-file", "password", "--out", "new.p12"];
+    desk.certs(&empty).failed("certs.bad-option");
+    let made = desk.certs(&["p12", "server/localhost", "--out", "server.p12", "--json"]).json();
+    let made = format!("pass:{}", made["password"].as_str().unwrap());
+    if !has("openssl") {
+        return;
+    }
+    for (bundle, password) in
+        [("certs/client/alice/id.p12", "pass:correct horse"), ("server.p12", &made)]
+    {
+        let opened = desk.openssl(&["pkcs12", "-in", bundle, "-noenc", "-passin", password]);
+        assert_eq!(opened.code, 0, "{opened:?}");
+        assert!(opened.said.contains("-----BEGIN PRIVATE KEY-----"));
+    }
+}

@@ -4,6 +4,7 @@ mod issue;
 mod init;
 mod list;
 mod needs_renewal;
+mod p12;
 mod renew;
 mod revoke;
 mod sign;
@@ -37,6 +38,7 @@ enum Verb {
     Crl(revoke::CrlArgs),
     Renew(renew::Args),
     Sign(sign::Args),
+    P12(p12::Args),
     NeedsRenewal(needs_renewal::Args),
 }
 
@@ -50,6 +52,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Crl(args) => revoke::crl(args),
         Verb::Renew(args) => renew::run(args),
         Verb::Sign(args) => sign::run(args),
+        Verb::P12(args) => p12::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
     };
     done.unwrap_or_else(|problem| {
