@@ -355,13 +355,23 @@ fn only_what_is_due_is_renewed() {
     let desk = Desk::with_store();
     desk.certs(&["client", "bob", "--days", "10"]).fine();
     assert_eq!(desk.certs(&["renew", "--due", "5d"]).fine(), "nothing was renewed\n");
-    let renewed = desk.certs(&["renew", "--due", "30d", "--json"]).json();
+    let renewed = desk.certs(&["renew", "--due", "30d", "--days", "60", "--json"]).json();
     assert_eq!(renewed["renewed"].as_array().unwrap().len(), 1);
     let place = desk.path("certs/client/bob").canonicalize().unwrap();
     assert_eq!(renewed["renewed"][0]["directory"], place.to_str().unwrap());
     assert_eq!(desk.certs(&["renew"]).code, 2);
     assert_eq!(desk.certs(&["renew", "bob", "--all"]).code, 2);
     desk.certs(&["renew", "nobody"]).failed("certs.unknown");
+}
+
+#[test]
+fn who_cannot_outlive_the_authority_is_told_so() {
+    let desk = Desk::new();
+    desk.certs(&["init", "--ca-days", "20", "--days", "20"]).fine();
+    let ended = desk.certs(&["renew", "--due", "30d"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.said.lines().count(), 2, "{ended:?}");
+    assert!(ended.complained.contains("authority ends soon"), "{ended:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `doorward certs p12`: key and certificates in one file.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use doorward::pki::Password;
@@ -52,13 +54,16 @@ pub(super) fn run(args: &Args) -> Done {
 }
 
 fn read(file: &Path) -> Result<Password, Problem> {
-    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         let message = format!("the password file {} cannot be read: {error}", file.display());
-        Problem::error(
-            Fault::CertsUnreadable,
-            message,
-            "write the password into a file of your own",
-        )
-    })?;
+        let remedy = "write the password into a file of your own";
+        Problem::error(Fault::CertsUnreadable, message, remedy)
+    };
+    let mut text = Zeroizing::new(String::new());
+    let opened = File::open(file).map_err(unreadable)?;
+    opened.take(FILE_LIMIT).read_to_string(&mut text).map_err(unreadable)?;
     text.lines().next().unwrap_or_default().parse()
 }
+
+/// The longest password is far shorter.
+const FILE_LIMIT: u64 = 4096;

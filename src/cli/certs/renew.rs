@@ -50,6 +50,15 @@ pub(super) fn run(args: &Args) -> Done {
         }
     }
     say(args, &renewed);
+    let again =
+        renewed.iter().find(|new| args.due.is_some_and(|within| is_due(new.not_after, within)));
+    if let Some(new) = again {
+        screen::tell(format_args!(
+            "doorward: {} is due again at once: either its authority ends soon, and a new one is needed, \
+             or its life is no longer than --due",
+            near(&new.place)
+        ));
+    }
     Ok(exit)
 }
 
