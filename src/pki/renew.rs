@@ -4,9 +4,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::peer::PeerText;
 use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
 use crate::pki::disk::{self, Secrecy};
@@ -16,6 +18,7 @@ use crate::pki::keyfile;
 use crate::pki::name::{ClientIdentity, ClientName, HostName};
 use crate::pki::profile::{Options, Role, Serial};
 use crate::pki::store::{self, Store};
+use crate::pki::target::Target;
 use crate::problem::{Fault, Problem};
 
 /// A server or client whose certificate is in the store now.
@@ -36,6 +39,18 @@ pub struct Renewed {
     pub serial: Serial,
     /// The new last second; never later than the authority's.
     pub not_after: OffsetDateTime,
+}
+
+impl Filed {
+    /// Its private key.
+    pub(crate) fn key(&self) -> Result<Key, Problem> {
+        Key::from_der(&Zeroizing::new(keyfile::read_key(&self.place.join(KEY))?))
+    }
+
+    /// Its chain.
+    pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Problem> {
+        keyfile::read_chain(&self.place.join(CHAIN))
+    }
 }
 
 impl Store {
@@ -62,6 +77,25 @@ impl Store {
         Ok(filed)
     }
 
+    /// The one of [`Store::filed`] that an operator means by a word, as [`Target::find`] reads it.
+    ///
+    /// # Errors
+    /// As [`Store::filed`] and [`Target::find`].
+    pub fn find_filed(&self, word: &str) -> Result<Filed, Problem> {
+        let filed = self.filed()?;
+        let entries: Vec<_> = filed.iter().map(|filed| filed.entry.clone()).collect();
+        let unknown = || {
+            let message =
+                format!("no key and certificate are in the store for \"{}\"", PeerText::from(word));
+            let remedy = "look up the name: doorward certs list; who holds the key elsewhere sends a new request";
+            Problem::error(Fault::CertsUnknown, message, remedy)
+        };
+        let target = Target::find(word, &entries).map_err(|problem| {
+            if problem.fault() == Fault::CertsUnknown { unknown() } else { problem }
+        })?;
+        filed.into_iter().find(|filed| target.means(&filed.entry.issued)).ok_or_else(unknown)
+    }
+
     /// Issues anew, with a new key of the same kind and the same names, for as long as before or for `days`.
     ///
     /// Chain and key change together: where the system can exchange directories, nobody ever sees the new
@@ -73,7 +107,7 @@ impl Store {
     pub fn renew(&self, filed: &Filed, days: Option<u32>) -> Result<Renewed, Problem> {
         let _lock = store::lock(self.layout())?;
         let authority = self.authority()?;
-        let key = Key::from_der(&Zeroizing::new(keyfile::read_key(&filed.place.join(KEY))?))?;
+        let key = filed.key()?;
         let issued = &filed.entry.issued;
         let options =
             Options { key: key.kind(), days: days.unwrap_or_else(|| length_in_days(issued)) };
@@ -83,7 +117,8 @@ impl Store {
         let write = || {
             write_beside(&credential, &aside, &filed.place)?;
             inventory::record(&self.layout().inventory(), &Line::Issued(renewed))?;
-            swap(&aside, &filed.place)
+            swap(&aside, &filed.place)?;
+            put_by_bundle(&filed.place)
         };
         let written = write();
         // What cannot be removed now is removed by the next change.
@@ -94,6 +129,8 @@ impl Store {
     }
 }
 
+/// A bundle for programs that want one.
+pub(crate) const BUNDLE: &str = "id.p12";
 const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 /// Files of a pair, and what the previous one is kept as.
@@ -188,6 +225,15 @@ fn swap(aside: &Path, place: &Path) -> Result<(), Problem> {
         Err(error) if error.kind() == ErrorKind::Unsupported => swap_file_by_file(aside, place),
         Err(error) => Err(disk::unwritable(place, &error)),
     }
+}
+
+/// A bundle holds the previous pair, so it is kept as that.
+fn put_by_bundle(place: &Path) -> Result<(), Problem> {
+    let (present, old) = (place.join(BUNDLE), place.join("id.p12.old"));
+    if disk::kind_at(&present)?.is_none() {
+        return Ok(());
+    }
+    fs::rename(&present, &old).map_err(|error| disk::unwritable(&old, &error))
 }
 
 /// Gives other files of the present directory a second name in the new one; whether all of them have one.

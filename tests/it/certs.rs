@@ -350,13 +350,23 @@ fn only_what_is_due_is_renewed() {
     let desk = Desk::with_store();
     desk.certs(&["client", "bob", "--days", "10"]).fine();
     assert_eq!(desk.certs(&["renew", "--due", "5d"]).fine(), "nothing was renewed\n");
-    let renewed = desk.certs(&["renew", "--due", "30d", "--json"]).json();
+    let renewed = desk.certs(&["renew", "--due", "30d", "--days", "60", "--json"]).json();
     assert_eq!(renewed["renewed"].as_array().unwrap().len(), 1);
     let place = desk.path("certs/client/bob").canonicalize().unwrap();
     assert_eq!(renewed["renewed"][0]["directory"], place.to_str().unwrap());
     assert_eq!(desk.certs(&["renew"]).code, 2);
     assert_eq!(desk.certs(&["renew", "bob", "--all"]).code, 2);
     desk.certs(&["renew", "nobody"]).failed("certs.unknown");
+}
+
+#[test]
+fn who_cannot_outlive_the_authority_is_told_so() {
+    let desk = Desk::new();
+    desk.certs(&["init", "--ca-days", "20", "--days", "20"]).fine();
+    let ended = desk.certs(&["renew", "--due", "30d"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.said.lines().count(), 2, "{ended:?}");
+    assert!(ended.complained.contains("authority ends soon"), "{ended:?}");
 }
 
 #[test]
@@ -471,4 +481,29 @@ fn a_request_that_asks_for_too_much_is_refused_and_leaves_nothing() {
     }
     assert_eq!(desk.certs(&["list", "--json"]).json().as_array().unwrap().len(), 3);
     assert_eq!(desk.certs(&["sign", "app.csr"]).code, 2);
+}
+
+#[test]
+fn a_bundle_opens_with_its_password_in_openssl() {
+    let desk = Desk::with_store();
+    fs::write(desk.path("password"), "correct horse\nsecond line\n").unwrap();
+    let said = desk.certs(&["p12", "alice", "--password-file", "password"]).fine();
+    assert_eq!(said, "certs/client/alice/id.p12\n");
+    desk.certs(&["p12", "alice"]).failed("certs.exists");
+    desk.certs(&["p12", "bob"]).failed("certs.unknown");
+    fs::write(desk.path("password"), "\n").unwrap();
+    let empty = ["p12", "alice", "--password-file", "password", "--out", "new.p12"];
+    desk.certs(&empty).failed("certs.bad-option");
+    let made = desk.certs(&["p12", "server/localhost", "--out", "server.p12", "--json"]).json();
+    let made = format!("pass:{}", made["password"].as_str().unwrap());
+    if !has("openssl") {
+        return;
+    }
+    for (bundle, password) in
+        [("certs/client/alice/id.p12", "pass:correct horse"), ("server.p12", &made)]
+    {
+        let opened = desk.openssl(&["pkcs12", "-in", bundle, "-noenc", "-passin", password]);
+        assert_eq!(opened.code, 0, "{opened:?}");
+        assert!(opened.said.contains("-----BEGIN PRIVATE KEY-----"));
+    }
 }

@@ -6,6 +6,7 @@ mod inspect;
 mod lint;
 mod list;
 mod needs_renewal;
+mod p12;
 mod renew;
 mod revoke;
 mod sign;
@@ -40,6 +41,7 @@ enum Verb {
     Crl(revoke::CrlArgs),
     Renew(renew::Args),
     Sign(sign::Args),
+    P12(p12::Args),
     NeedsRenewal(needs_renewal::Args),
     /// Explain what a file holds: certificates, requests, revocation lists.
     Inspect(inspect::Args),
@@ -59,6 +61,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Crl(args) => revoke::crl(args),
         Verb::Renew(args) => renew::run(args),
         Verb::Sign(args) => sign::run(args),
+        Verb::P12(args) => p12::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Lint(args) => lint::run(args),

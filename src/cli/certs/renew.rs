@@ -1,7 +1,7 @@
 //! `doorward certs renew`: a new key and certificate in the place of the old.
 
-use doorward::pki::{Filed, Renewed, Store, Target};
-use doorward::problem::{Fault, Problem};
+use doorward::pki::{Filed, Renewed, Store};
+use doorward::problem::Problem;
 use serde_json::json;
 use time::Duration;
 
@@ -50,29 +50,27 @@ pub(super) fn run(args: &Args) -> Done {
         }
     }
     say(args, &renewed);
+    let again =
+        renewed.iter().find(|new| args.due.is_some_and(|within| is_due(new.not_after, within)));
+    if let Some(new) = again {
+        screen::tell(format_args!(
+            "doorward: {} is due again at once: either its authority ends soon, and a new one is needed, \
+             or its life is no longer than --due",
+            near(&new.place)
+        ));
+    }
     Ok(exit)
 }
 
 fn chosen(args: &Args, store: &Store) -> Result<Vec<Filed>, Problem> {
-    let filed = store.filed()?;
-    let Some(name) = &args.name else {
-        let due = |filed: &Filed| {
-            let ends = filed.entry.issued.not_after;
-            filed.entry.revoked.is_none() && args.due.is_none_or(|within| is_due(ends, within))
-        };
-        return Ok(filed.into_iter().filter(due).collect());
+    if let Some(name) = &args.name {
+        return store.find_filed(name).map(|filed| vec![filed]);
+    }
+    let due = |filed: &Filed| {
+        let ends = filed.entry.issued.not_after;
+        filed.entry.revoked.is_none() && args.due.is_none_or(|within| is_due(ends, within))
     };
-    let issued: Vec<_> = filed.iter().map(|filed| filed.entry.clone()).collect();
-    let target = Target::find(name, &issued).map_err(|problem| {
-        if problem.fault() != Fault::CertsUnknown {
-            return problem;
-        }
-        let message = format!("no certificate with its key is in the store for {name:?}");
-        let remedy =
-            "look up the name: doorward certs list; who holds its own key sends a new request";
-        Problem::error(Fault::CertsUnknown, message, remedy)
-    })?;
-    Ok(filed.into_iter().filter(|filed| target.means(&filed.entry.issued)).collect())
+    Ok(store.filed()?.into_iter().filter(due).collect())
 }
 
 fn say(args: &Args, renewed: &[Renewed]) {
