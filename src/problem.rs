@@ -93,6 +93,9 @@ faults! {
     CertsOutsideConstraints, "certs.outside-constraints", "The authority may not vouch for that name, role or depth.";
     CertsUnknown, "certs.unknown", "The store has issued no such certificate.";
     CertsCryptography, "certs.cryptography", "A key could not be made, or a signature not be written.";
+    CertsExpires, "certs.expires", "A certificate of the store is past its last day, or close to it.";
+    CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
+    CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
 }
 
 impl fmt::Display for Fault {

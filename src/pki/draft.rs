@@ -268,12 +268,15 @@ impl Patch {
 
     fn apply(&self, der: &[u8]) -> Vec<u8> {
         let mut patched = der.to_vec();
-        let at = der.windows(self.from.len().max(1)).position(|window| window == self.from);
-        let place = at
-            .and_then(|start| patched.get_mut(start..))
-            .and_then(|rest| rest.get_mut(..self.to.len()));
-        if let Some(place) = place {
-            place.copy_from_slice(&self.to);
+        // A certificate that signed itself holds the name twice.
+        let width = self.from.len().max(1);
+        let places =
+            der.windows(width).enumerate().filter(|(_, window)| *window == self.from.as_slice());
+        for (start, _) in places {
+            let rest = patched.get_mut(start..);
+            if let Some(place) = rest.and_then(|rest| rest.get_mut(..self.to.len())) {
+                place.copy_from_slice(&self.to);
+            }
         }
         patched
     }

@@ -6,6 +6,7 @@
 mod authority;
 mod credential;
 mod disk;
+pub mod doctor;
 mod document;
 mod draft;
 pub mod inspect;
@@ -24,6 +25,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 pub mod verdict;
+pub mod zoo;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::Credential;

@@ -16,5 +16,6 @@ mod accept;
 mod architecture;
 mod config;
 mod handshake;
+mod inspect;
 mod service;
 mod visitors;
