@@ -94,6 +94,9 @@ faults! {
     CertsUnknown, "certs.unknown", "The store has issued no such certificate.";
     CertsCryptography, "certs.cryptography", "A key could not be made, or a signature not be written.";
     CertsBadRequest, "certs.bad-request", "A certificate signing request cannot be read, is not signed by its key, or asks for what is not issued.";
+    CertsExpires, "certs.expires", "A certificate of the store is past its last day, or close to it.";
+    CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
+    CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
 }
 
 impl fmt::Display for Fault {

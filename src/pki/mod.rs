@@ -6,6 +6,7 @@
 mod authority;
 mod credential;
 mod disk;
+pub mod doctor;
 mod document;
 mod draft;
 pub mod inspect;
@@ -29,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 pub mod verdict;
+pub mod zoo;
 
 pub use authority::{Authority, AuthorityOptions, Depth};
 pub use credential::{Credential, last_second};

@@ -49,6 +49,16 @@ fn a_certificate_that_is_no_authority_cannot_vouch() {
     assert_eq!(errors(&(set.tables("# no crl") + ALICE)), ["handshake.bad-anchor"]);
     set.write("trust.pem", leaf.as_bytes());
     assert!(errors(&(set.tables("") + ALICE)).contains(&"handshake.bad-anchor"));
+    // Of the two things that make an authority, each alone is not enough.
+    let halves = [
+        set.draft("alice").key_usage_of_an_authority(),
+        set.draft("alice").claiming_to_be_an_authority(),
+    ];
+    for half in halves {
+        let half = half.self_signed().unwrap().chain_pem();
+        set.write("trust.pem", (set.authority.trust_pem() + &half).as_bytes());
+        assert_eq!(errors(&(set.tables("# no crl") + ALICE)), ["handshake.bad-anchor"]);
+    }
     set.write("trust.pem", b"");
     assert!(errors(&(set.tables("") + ALICE)).contains(&"handshake.unreadable"));
 }

@@ -2,6 +2,8 @@
 
 mod issue;
 mod init;
+mod r#break;
+mod doctor;
 mod inspect;
 mod lint;
 mod list;
@@ -47,6 +49,10 @@ enum Verb {
     Inspect(inspect::Args),
     /// Judge a file by RFC 5280 and by what strict verifiers refuse.
     Lint(lint::Args),
+    /// Look over a store: exposed keys, links, what ends soon, what contradicts the inventory.
+    Doctor(doctor::Args),
+    /// Make certificates that are wrong on purpose.
+    Break(r#break::Args),
     /// Verify a chain as the other side of a handshake would.
     Verify(verify::Args),
 }
@@ -65,6 +71,8 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Lint(args) => lint::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Break(args) => r#break::run(args),
         Verb::Verify(args) => verify::run(args),
     };
     done.unwrap_or_else(|problem| {

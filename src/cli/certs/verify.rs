@@ -62,10 +62,15 @@ pub(super) fn run(args: &Args) -> Done {
     for path in &args.crl {
         lists.extend(read_crls(path)?);
     }
-    let key = args.key.as_deref().map(read_key).transpose()?;
     let now = OffsetDateTime::now_utc();
-    let question = Question { purpose, trust: &trust, lists: &lists, key: key.as_ref(), now };
-    Ok(tell(args, question.judge(&chain)))
+    let question = Question { purpose, trust: &trust, lists: &lists, key: None, now };
+    let mut verdict = question.judge(&chain);
+    // What is wrong with the certificate says more than that its key cannot even be loaded.
+    if let (Ok(()), Some(path)) = (&verdict, &args.key) {
+        let key = read_key(path)?;
+        verdict = Question { key: Some(&key), ..question }.judge(&chain);
+    }
+    Ok(tell(args, verdict))
 }
 
 fn tell(args: &Args, verdict: Result<(), Objected>) -> Exit {

@@ -114,7 +114,7 @@ lints! {
     AuthorityNameless, "lint.authority-nameless", Error, [OpenSslStrict Python313],
         "An authority has no subject, so nothing it signs can say who issued it.",
         "Make an authority that has a name.";
-    MissingSan, "lint.missing-san", Error, [Everyone],
+    MissingSan, "lint.missing-san", Error, [Rustls Doorward Go],
         "It has no subject alternative name, so it stands for no host.",
         "Issue it again with the host's names as DNS and IP entries.";
     ClientWithoutSan, "lint.client-without-san", Warning, [],

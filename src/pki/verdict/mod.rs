@@ -86,9 +86,9 @@ impl Question<'_> {
         above: &[CertificateDer<'_>],
         anchors: &[CertificateDer<'static>],
     ) -> Result<(), Objected> {
-        let anchors: Result<Vec<_>, _> =
+        let trusted: Result<Vec<_>, _> =
             anchors.iter().map(webpki::anchor_from_trusted_cert).collect();
-        let anchors = anchors.map_err(|error| Objection::of(&error))?;
+        let trusted = trusted.map_err(|error| Objection::of(&error))?;
         let lists: Result<Vec<_>, _> = self
             .lists
             .iter()
@@ -104,8 +104,12 @@ impl Question<'_> {
         let seconds = u64::try_from(self.now.unix_timestamp()).unwrap_or(0);
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let algorithms = default_provider().signature_verification_algorithms.all;
-        leaf.verify_for_usage(algorithms, &anchors, above, now, usage, revocation(&lists), None)
+        let path = leaf
+            .verify_for_usage(algorithms, &trusted, above, now, usage, revocation(&lists), None)
             .map_err(|error| Objection::of(&error))?;
+        let anchor = trusted.iter().position(|anchor| anchor == path.anchor());
+        let anchor = anchor.and_then(|at| anchors.get(at));
+        bound_path(anchor, path.intermediate_certificates().count())?;
         let Purpose::Server(Some(name)) = &self.purpose else { return Ok(()) };
         let text =
             name.ip().map_or_else(|| name.dns().unwrap_or("").to_owned(), |ip| ip.to_string());
@@ -144,6 +148,19 @@ impl Question<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// webpki never looks at how many authorities an anchor may have below it (RFC 5280 section 4.2.1.9).
+fn bound_path(anchor: Option<&CertificateDer<'_>>, between: usize) -> Result<(), Objected> {
+    let Some(anchor) = anchor.map(parse).transpose()? else { return Ok(()) };
+    let most = anchor.basic_constraints().ok().flatten();
+    let most = most.and_then(|basic| basic.value.path_len_constraint);
+    match most.map(usize::try_from) {
+        Some(Ok(most)) if between > most => {
+            Err(Objection::Constraint.ours("the root may not have so many authorities below it"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
