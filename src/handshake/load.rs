@@ -248,6 +248,7 @@ fn spans(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
     anchors.sort_by_key(|anchor| anchor.until.as_secs());
+    let limits = anchors.iter().map(|anchor| anchor.limit.clone()).collect();
     let mut spans = Vec::new();
     let mut rest = anchors.as_slice();
     while let Some((first, later)) = rest.split_first() {
@@ -258,7 +259,7 @@ fn spans(
     let Some(widest) = spans.first().map(|span| Arc::clone(&span.verifier)) else {
         return Ok(None);
     };
-    Ok(Some(Arc::new(Verifier::new(spans, widest))))
+    Ok(Some(Arc::new(Verifier::new(spans, limits, widest))))
 }
 
 fn webpki_verifier(

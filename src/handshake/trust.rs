@@ -16,6 +16,14 @@ pub(super) struct Anchor {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) until: UnixTime,
     pub(super) subject: PeerText,
+    pub(super) limit: DepthLimit,
+}
+
+/// How many authorities an anchor may have below it (RFC 5280 section 4.2.1.9), found by its name.
+#[derive(Clone, Debug)]
+pub(super) struct DepthLimit {
+    pub(super) subject: Vec<u8>,
+    pub(super) below: Option<u32>,
 }
 
 /// The anchors of a bundle that are fit to vouch, and a problem for each that is not.
@@ -88,7 +96,11 @@ fn anchor(
         )));
     }
     let until = UnixTime::since_unix_epoch(std::time::Duration::from_secs(until));
-    Ok(Anchor { certificate, until, subject })
+    let below = parsed.basic_constraints().ok().flatten();
+    let below = below.and_then(|constraints| constraints.value.path_len_constraint);
+    let limit = DepthLimit { subject: parsed.subject().as_raw().to_vec(), below };
+    drop(parsed);
+    Ok(Anchor { certificate, until, subject, limit })
 }
 
 /// Why a certificate is no authority, if it is none (RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2).

@@ -14,6 +14,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::presented::{self, LONGEST_CERTIFICATE, Presented};
+use super::trust::DepthLimit;
 use crate::refusal::{Refusal, Refused};
 
 /// Verifies client certificates: bounds first, then webpki, then key usage.
@@ -24,6 +25,7 @@ use crate::refusal::{Refusal, Refused};
 pub(super) struct Verifier {
     /// Ordered by time. Never empty.
     spans: Vec<AnchorSpan>,
+    limits: Vec<DepthLimit>,
     last: Arc<dyn ClientCertVerifier>,
 }
 
@@ -36,8 +38,12 @@ pub(super) struct AnchorSpan {
 
 impl Verifier {
     /// A verifier for these spans; `last` answers what does not depend on time.
-    pub(super) fn new(spans: Vec<AnchorSpan>, last: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { spans, last }
+    pub(super) fn new(
+        spans: Vec<AnchorSpan>,
+        limits: Vec<DepthLimit>,
+        last: Arc<dyn ClientCertVerifier>,
+    ) -> Self {
+        Self { spans, limits, last }
     }
 
     fn judge(
@@ -56,7 +62,33 @@ impl Verifier {
         };
         let verified = span.verifier.verify_client_cert(leaf, chain, now)?;
         check_usage(leaf, chain).map_err(own)?;
+        self.check_depth(leaf, chain).map_err(own)?;
         Ok(verified)
+    }
+
+    /// webpki never looks at how many authorities an anchor may have below it. It has verified that there
+    /// is a path; this follows it by name, as webpki does.
+    fn check_depth(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<(), Refused> {
+        let leaf = parse(leaf)?;
+        let chain = chain.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut issuer = leaf.issuer().as_raw();
+        for between in 0..=u32::try_from(chain.len()).unwrap_or(u32::MAX) {
+            let mut anchors = self.limits.iter().filter(|limit| limit.subject == issuer).peekable();
+            if anchors.peek().is_some() {
+                let deep = format!("{between} authorities below one that may have fewer");
+                let fits = anchors.any(|limit| limit.below.is_none_or(|most| between <= most));
+                return fits
+                    .then_some(())
+                    .ok_or_else(|| Refusal::HandshakeConstraint.because(deep));
+            }
+            let above = chain.iter().find(|certificate| certificate.subject().as_raw() == issuer);
+            issuer = above.map_or(&[][..], |certificate| certificate.issuer().as_raw());
+        }
+        Err(Refusal::HandshakeConstraint.because("the path to an authority cannot be followed"))
     }
 }
 

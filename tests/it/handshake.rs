@@ -202,12 +202,24 @@ async fn an_issuer_without_a_revocation_list_is_refused() {
 #[tokio::test]
 async fn a_leaf_that_signs_certificates_vouches_for_nobody() {
     let set = Set::unconstrained();
-    let leaf = set.sign(&set.draft("bob"));
-    let pretender = Authority::pretender(leaf).unwrap();
-    let alice = pretender.sign(&set.draft("alice")).unwrap();
+    let pretender = Authority::pretender(set.sign(&set.draft("bob"))).unwrap();
+    let (chain, key) = pretender.sign(&set.draft("alice")).unwrap().into_parts();
+    let chain = [chain, vec![pretender.certificate().clone()]].concat();
     let mut hall = Hall::of(&(set.tables("# no crl") + ALICE));
-    Visitor::new(&set, Some(&alice)).say(hall.address("echo"), &prefixed(b"hi")).await.unwrap_err();
-    assert_eq!(hall.verdict().await, "handshake.unknown-authority");
+    let (verdict, _) = forge(&set, &mut hall, forger(&set, chain, &key)).await;
+    assert_eq!(verdict, "handshake.constraint");
+}
+
+#[tokio::test]
+async fn an_authority_that_may_have_none_below_it_has_none() {
+    let set = Set::new();
+    let below = set.draft("below").claiming_to_be_an_authority().key_usage_of_an_authority();
+    let below = Authority::pretender(set.sign(&below)).unwrap();
+    let (chain, key) = below.sign(&set.draft("alice")).unwrap().into_parts();
+    let chain = [chain, vec![below.certificate().clone()]].concat();
+    let mut hall = Hall::of(&(set.tables("# no crl") + ALICE));
+    let (verdict, _) = forge(&set, &mut hall, forger(&set, chain, &key)).await;
+    assert_eq!(verdict, "handshake.constraint");
 }
 
 /// A visitor that shows this chain and signs with this key, whether or not they belong together.
