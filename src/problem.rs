@@ -95,6 +95,7 @@ faults! {
     CertsCryptography, "certs.cryptography", "A key could not be made, or a signature not be written.";
     CertsExpires, "certs.expires", "A certificate of the store is past its last day, or close to it.";
     CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
+    CertsNotShown, "certs.not-shown", "Nobody answered, or nobody showed a certificate.";
     CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Explain what a file holds: certificates, requests, revocation lists.
+    /// Explain what a file holds or a server shows: certificates, requests, revocation lists.
     Inspect(inspect::Args),
     /// Judge a file by RFC 5280 and by what strict verifiers refuse.
     Lint(lint::Args),
