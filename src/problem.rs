@@ -96,6 +96,7 @@ faults! {
     CertsBadRequest, "certs.bad-request", "A certificate signing request cannot be read, is not signed by its key, or asks for what is not issued.";
     CertsExpires, "certs.expires", "A certificate of the store is past its last day, or close to it.";
     CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
+    CertsNotShown, "certs.not-shown", "Nobody answered, or nobody showed a certificate.";
     CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
 }
 

@@ -44,7 +44,7 @@ fn a_file_is_explained_and_a_key_is_never_shown() {
     set.write("all.pem", all.concat().as_bytes());
     let shown = certs(&["inspect", "all.pem"], &set.path(""));
     for words in [
-        "1. A certificate for server: (none)",
+        "1. A server's certificate\n   names        dns:localhost",
         "2. A private key (PKCS#8), which is not shown",
         "3. A root authority: O=Doorward",
         "4. A revocation list of O=Doorward",

@@ -45,7 +45,7 @@ enum Verb {
     Sign(sign::Args),
     P12(p12::Args),
     NeedsRenewal(needs_renewal::Args),
-    /// Explain what a file holds: certificates, requests, revocation lists.
+    /// Explain what a file holds or a server shows: certificates, requests, revocation lists.
     Inspect(inspect::Args),
     /// Judge a file by RFC 5280 and by what strict verifiers refuse.
     Lint(lint::Args),

@@ -144,10 +144,19 @@ fn limits(certificate: &X509Certificate<'_>, may_not: &mut Vec<String>) {
 
 impl fmt::Display for CertificateReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.role, self.self_issued) {
-            ("authority", true) => write!(f, "A root authority: {}", self.subject)?,
-            ("authority", false) => write!(f, "An intermediate authority: {}", self.subject)?,
-            (role, _) => write!(f, "A certificate for {role}: {}", self.subject)?,
+        let heading = match (self.role, self.self_issued) {
+            ("authority", true) => "A root authority",
+            ("authority", false) => "An intermediate authority",
+            ("server", _) => "A server's certificate",
+            ("client", _) => "A client's certificate",
+            ("server and client", _) => "A certificate for servers and clients",
+            ("anything", _) => "A certificate for anything",
+            (_, _) => "A certificate for neither a server nor a client",
+        };
+        f.write_str(heading)?;
+        // A server has no subject when its names are where they belong.
+        if self.subject != "(none)" {
+            write!(f, ": {}", self.subject)?;
         }
         row(f, "names", &self.names)?;
         row(f, "valid", &[&self.valid])?;

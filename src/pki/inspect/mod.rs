@@ -1,6 +1,7 @@
 //! Explains what a file holds: who it is for, for what, until when, vouched for by whom, and what it may not do.
 
 mod certificate;
+mod live;
 mod others;
 
 use std::fmt::{self, Display};
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 use x509_parser::time::ASN1Time;
 
 pub use certificate::{CertificateReport, Dates};
+pub use live::shown_by;
 pub use others::{ListReport, RequestReport, RevokedReport};
 
 use crate::pki::document::{Document, Item};
