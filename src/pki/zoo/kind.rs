@@ -52,7 +52,7 @@ kinds! {
     MissingAki, "missing-aki", None, "It has no authority key identifier.";
     ConstraintViolated, "constraint-violated", Some(Objection::Constraint), "The authority may not vouch for that name.";
     PathTooLong, "path-too-long", Some(Objection::Constraint), "The root may not have an authority below it, and has one.";
-    WeakKey, "weak-key", Some(Objection::WeakKey), "Its key is RSA with 1024 bits; the private key is a published one.";
+    WeakKey, "weak-key", Some(Objection::WeakKey), "Its key is RSA with 1024 bits.";
     MismatchedKey, "mismatched-key", Some(Objection::KeyMismatch), "The private key is not the certificate's.";
     ChainIncomplete, "chain-incomplete", Some(Objection::UnknownAuthority), "The intermediate authority is not shown.";
     ChainReversed, "chain-reversed", Some(Objection::Constraint), "The intermediate authority is shown first.";

@@ -2,6 +2,7 @@
 
 mod kind;
 mod scene;
+mod weak;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,20 +1,19 @@
 //! How each exhibit is made: as the authority would issue it, with one thing changed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rcgen::{KeyIdMethod, PublicKeyData, SignatureAlgorithm};
+use rcgen::KeyIdMethod;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
+use super::weak::WeakKey;
 use super::{Defect, Exhibit, Kind};
 use crate::pki::authority::{Authority, AuthorityOptions, Depth, failed};
 use crate::pki::credential::Credential;
-use crate::pki::draft::{Draft, Usage, tag_length_value};
+use crate::pki::draft::{Draft, Usage};
 use crate::pki::key::{Key, KeyType, identifier_of};
 use crate::pki::name::{HostName, Subtree};
 use crate::pki::profile::{self, Constraints, Role, Serial, Validity};
 use crate::pki::revoke::{Reason, Revocation, RevocationList};
-use crate::problem::{Fault, Problem};
+use crate::problem::Problem;
 
 /// Sets the scene of one exhibit.
 pub(super) fn set(kind: Kind, defect: Defect) -> Result<Exhibit, Problem> {
@@ -136,7 +135,7 @@ fn weak_key(broken: bool) -> Result<Exhibit, Problem> {
     let authority = Authority::ephemeral()?;
     let mut exhibit = exhibit(Kind::WeakKey, &authority, authority.sign(&server()?)?)?;
     if broken {
-        let key = WeakKey::new().ok_or_else(unreadable)?;
+        let key = WeakKey::generate()?;
         let validity = Validity::new(Role::Server, 90, OffsetDateTime::now_utc(), None)?;
         let mut params = profile::server(&HostName::loopback(), validity)?;
         params.key_identifier_method = KeyIdMethod::PreSpecified(identifier_of(&key.public));
@@ -158,47 +157,3 @@ fn exhibit(kind: Kind, authority: &Authority, credential: Credential) -> Result<
     let key: PrivateKeyDer<'static> = key.to_der();
     Ok(Exhibit { kind, host: "localhost".parse()?, trust, chain, key, lists })
 }
-
-/// An RSA key of 1024 bits. The library rightly makes none, so it is a fixed one, known to everybody.
-struct WeakKey {
-    pkcs8: Vec<u8>,
-    public: Vec<u8>,
-}
-
-impl WeakKey {
-    fn new() -> Option<Self> {
-        let pkcs8 = STANDARD.decode(PUBLISHED_KEY.concat()).ok()?;
-        // Modulus and exponent stand one after the other in the private key, as in the public one.
-        let public = tag_length_value(0x30, pkcs8.get(33..170)?);
-        Some(Self { pkcs8, public })
-    }
-}
-
-impl PublicKeyData for WeakKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.public
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_RSA_SHA256
-    }
-}
-
-fn unreadable() -> Problem {
-    let remedy = "this is a fault of the build";
-    Problem::error(Fault::CertsCryptography, "the published key cannot be read", remedy)
-}
-
-/// PKCS#8. It protects nothing and never did.
-const PUBLISHED_KEY: [&str; 10] = [
-    "MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBALW6ylDEs0+XzzyGYXheKO799lU26vIgReqX+nKYLbxB",
-    "O831KNKsvKNrRuJUl7JHFphBG1P3XV/pcFPFdiGagbArnGc+AnE4QWT2bPweblu826w6v8kHHDD+LKoUMctWZo9vBulU",
-    "xt2B0tYnXbK2G6u7PXdfMrI5DudX4iPKxRhDAgMBAAECgYEAi2PGosT9NGOg1S/Nu2GdzBKHyzzgYO9YMWR4+US4b9kp",
-    "YgRVV6Ke3kn+iMORx3C3Z/koWPM3b8XCHr8qqQO1zHnePfBWWSKnLmu7MzS0jrkwOqRy+blHmhkGfyZirh8nT0ZPXgGl",
-    "aWkcAizBzQpES17zkchd63IMDoiYS1CI4+ECQQDxuiIsIZ97Aw5LC/SFDLWS9ZO4rWTGUubS7omGifAEfLSUgl4wKSYZ",
-    "FxY/wx9ZdEsx+39jCueHsVN/hXXUL5qfAkEAwHXBZm+cdubHgkhoIwxw3V76HIPdyLbGnGt9+CpURcPkRuryLGaT1C6l",
-    "CB2h3ZghoosTZ4gQr+bAacZdIKtD3QJBAJZLkOu3jB1D7SMkL8h5+nuBTXPJ+5qD+Ri1T7TjFuTzVKPx2vY+331CKYdD",
-    "nr5T3F0bbjz6jrKDwtLK/FQNtSkCQQCN5kRyAliaUg1HQZuGO+X7UcuWuqMLGbfWHGsETjFUPtpQb2me0wKrrrh/A1oU",
-    "x9YEwgXMj8W966RyWI7RR3UBAkAykTY13hxJ/a3dtuZqe+SQfAB7mfZ1/TBKCjDWzK4QLvNSBw06LSgdRRkpEMgoaK1X",
-    "jeOflPQudXMvtk9G7KGf",
-];
