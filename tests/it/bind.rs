@@ -5,11 +5,15 @@
 use std::env;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
 use doorward::bind::{BindPolicy, Interfaces, Listen, PortRange, Scope, ScopeRule};
 use doorward::place::{Place, Written};
 use doorward::problem::{Fault, Problem};
+
+use crate::cli::{Guard, doorward, said};
+use crate::support::{ALICE, Set};
 
 /// Set in the child that this binary starts of itself inside the namespace.
 const INSIDE: &str = "DOORWARD_TEST_INSIDE";
@@ -133,4 +137,114 @@ fn an_address_with_a_label_belongs_to_its_interface() {
     let interfaces = Interfaces::of_this_host().unwrap();
     assert_eq!(interfaces.interface_of("10.20.0.6".parse().unwrap()), Some("d0"));
     open(&only("d0"), "10.20.0.6:0").unwrap();
+}
+
+/// A whole configuration under this scope, with this listener, that lets the host's own addresses in.
+fn configuration(set: &Set, scope: &str, listen: &str) -> String {
+    let text = set.tables("").replace("[bind]\n", &format!("[bind]\nscope = {scope}\n"));
+    let text = text.replace("\"127.0.0.0/8\"", "\"127.0.0.0/8\", \"10.20.0.0/24\"");
+    text + &ALICE.replace("\"127.0.0.1:0\"", listen)
+}
+
+/// What `doorward connect` gets for a word at this address: its exit code, the reply, the complaint.
+fn connect(set: &Set, to: SocketAddr) -> (i32, String, String) {
+    let (chain, key) = set.write_credential("alice", &set.client("alice"));
+    let [trust, chain, key] =
+        [set.path("trust.pem"), chain, key].map(|path| path.display().to_string());
+    let to = to.to_string();
+    let files = ["--trust", &trust, "--certificate", &chain, "--key", &key];
+    let rest = ["--to", &to, "--server-name", "localhost", "--retries", "0", "hello"];
+    said(&doorward(Path::new("."), &[&["connect"], &files[..], &rest].concat()))
+}
+
+/// How `doorward serve` refuses this configuration: its exit code, and the line of the problem with the
+/// line of the remedy.
+fn refusal(set: &Set, config: &str) -> (i32, String) {
+    let file = set.write("refused.toml", config.as_bytes());
+    let (code, out, err) =
+        said(&doorward(Path::new("."), &["serve", "--config", file.to_str().unwrap()]));
+    assert_eq!(out, "", "no door is announced");
+    (code, err.replace(file.to_str().unwrap(), "FILE"))
+}
+
+/// The line of a configuration that begins so, counted from one.
+fn line_of(config: &str, begins: &str) -> usize {
+    config.lines().position(|line| line.starts_with(begins)).unwrap() + 1
+}
+
+#[test]
+fn the_command_is_reached_on_the_interface_it_listens_on_and_nowhere_else() {
+    if !on_a_host_of_its_own(
+        "bind::the_command_is_reached_on_the_interface_it_listens_on_and_nowhere_else",
+    ) {
+        return;
+    }
+    let set = Set::new();
+    let local = Guard::start(&set, &configuration(&set, "\"localhost\"", "\"127.0.0.1:0\""));
+    let door = local.address();
+    assert_eq!(connect(&set, door), (0, "hello\n".to_owned(), String::new()));
+    let elsewhere = SocketAddr::new("10.20.0.5".parse().unwrap(), door.port());
+    let (code, _, err) = connect(&set, elsewhere);
+    assert!(code == 1 && err.contains("refused"), "{code} {err}");
+
+    let wide = configuration(&set, "[\"10.20.0.0/24\"]", "{ interface = \"d0\", port = 0 }");
+    // An interface is all its addresses: one outside the scope refuses the start, and is named.
+    let (code, err) = refusal(&set, &wide);
+    assert!(code == 3 && err.contains("bind.outside-scope [fe80::1%"), "{code} {err}");
+    let flush = ["-6", "addr", "flush", "dev", "d0"];
+    assert!(Command::new("ip").args(flush).status().unwrap().success());
+    let wide = Guard::start(&set, &wide);
+    let door = wide.address();
+    assert_eq!(door.ip().to_string(), "10.20.0.5");
+    assert_eq!(connect(&set, door), (0, "hello\n".to_owned(), String::new()));
+    let elsewhere = SocketAddr::new("127.0.0.1".parse().unwrap(), door.port());
+    let (code, _, err) = connect(&set, elsewhere);
+    assert!(code == 1 && err.contains("refused"), "{code} {err}");
+}
+
+#[test]
+fn a_listener_outside_the_policy_is_refused_with_its_line_the_rule_and_the_change() {
+    let set = Set::new();
+    let config = configuration(&set, "\"localhost\"", "\"192.0.2.7:8443\"");
+    let (listen, scope) = (line_of(&config, "listen"), line_of(&config, "scope"));
+    let expected = format!(
+        "FILE:{listen}:10 bind.outside-scope 192.0.2.7:8443 is outside scope = \"localhost\" (FILE:{scope}:9)\n    \
+         listen on 127.0.0.1:8443, or write scope = [\"192.0.2.7\"]\n"
+    );
+    let (code, err) = refusal(&set, &config);
+    assert_eq!(code, 3);
+    assert!(err.contains(&expected), "{err} instead of {expected}");
+
+    let config =
+        configuration(&set, "\"localhost\"", "\"127.0.0.1:999\"").replace("1-65535", "1024-65535");
+    let (listen, ports) = (line_of(&config, "listen"), line_of(&config, "ports"));
+    let expected = format!(
+        "FILE:{listen}:10 bind.port-not-allowed port 999 of 127.0.0.1:999 is outside ports = [1024-65535] (FILE:{ports}:10)\n    \
+         listen on a port inside, or add \"999\" to ports of [bind]\n"
+    );
+    let (code, err) = refusal(&set, &config);
+    assert_eq!(code, 3);
+    assert!(err.contains(&expected), "{err} instead of {expected}");
+}
+
+#[test]
+fn a_port_in_use_is_exit_code_four_and_names_the_process() {
+    let set = Set::new();
+    let first = Guard::start(&set, &configuration(&set, "\"localhost\"", "\"127.0.0.1:0\""));
+    let door = first.address();
+    let (code, err) = refusal(&set, &configuration(&set, "\"localhost\"", &format!("\"{door}\"")));
+    let holder = format!("bind.in-use {door} is in use by doorward (pid {})", first.id());
+    assert_eq!(code, 4);
+    assert!(err.contains(&holder), "{err} instead of {holder}");
+}
+
+#[test]
+fn a_door_that_is_open_to_every_network_says_so_at_the_start() {
+    let set = Set::new();
+    let mut guard = Guard::start(&set, &configuration(&set, "\"all\"", "\"0.0.0.0:0\""));
+    let door = guard.address();
+    let exposure = format!("{door} open to EVERY network of this host (scope = \"all\")");
+    assert!(guard.report().iter().any(|line| line.ends_with(&exposure)), "{:?}", guard.report());
+    let err = guard.stop();
+    assert!(err.contains("bind.open-to-all warning: "), "{err}");
 }

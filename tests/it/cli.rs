@@ -39,6 +39,16 @@ impl Guard {
         bind.and_then(|bind| bind.split_whitespace().next()).unwrap().parse().unwrap()
     }
 
+    /// The lines on standard output before `ready`.
+    pub(crate) fn report(&self) -> &[String] {
+        &self.report
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn signal(&self, name: &str) {
         // Every shell has its own kill; not every machine has the program.
         let kill = format!("kill -s {name} {}", self.child.id());
@@ -63,11 +73,13 @@ impl Drop for Guard {
     }
 }
 
-fn doorward(directory: &Path, args: &[&str]) -> Output {
+/// Runs the real command to its end.
+pub(crate) fn doorward(directory: &Path, args: &[&str]) -> Output {
     Command::new(DOORWARD).current_dir(directory).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
-fn said(output: &Output) -> (i32, String, String) {
+/// Its exit code, standard output and standard error.
+pub(crate) fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
