@@ -205,8 +205,8 @@ async fn openssl_that_comes_back_is_a_stranger_each_time() {
     let set = Set::new();
     let text = set.tables("versions = [\"1.2\", \"1.3\"]")
         + ALICE
-        + "  [service.frame]\n  idle = \"1s\"\n";
-    let hall = Hall::of(&text);
+        + "  [service.frame]\n  first = \"1s\"\n";
+    let mut hall = Hall::of(&text);
     let (trust, own) = files(&set, Some(&set.client("alice")));
     for version in ["-tls1_3", "-tls1_2"] {
         let mut command = Command::new("openssl");
@@ -214,6 +214,9 @@ async fn openssl_that_comes_back_is_a_stranger_each_time() {
         command.args(["-connect", &hall.address("echo").to_string()]);
         command.arg("-CAfile").arg(&trust).arg("-cert").arg(&own[0]).arg("-key").arg(&own[1]);
         let output = run(command, b"").await;
+        for ended in ["left", "left", "left", "left", "left", "frame.first"] {
+            assert_eq!(hall.verdict().await, ended, "{version}");
+        }
         let said = String::from_utf8_lossy(&output.stdout);
         let count = |word: &str| said.lines().filter(|line| line.starts_with(word)).count();
         // Once, and five times again.
