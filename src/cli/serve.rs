@@ -54,19 +54,20 @@ pub(super) fn run(args: &Args) -> Exit {
         };
         warnings.extend_from_slice(server.warnings());
         screen::tell_problems(&warnings);
+        // Before anybody is told that it is ready: who waits for that may end it in the next moment.
+        let signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                screen::tell(format_args!("doorward: signals cannot be handled: {error}"));
+                return Exit::Failed;
+            }
+        };
         report::print(&config, &server, &args.config.config);
-        guard(server).await
+        guard(server, signals).await
     })
 }
 
-async fn guard(server: Server) -> Exit {
-    let signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            screen::tell(format_args!("doorward: signals cannot be handled: {error}"));
-            return Exit::Failed;
-        }
-    };
+async fn guard(server: Server, signals: Signals) -> Exit {
     let stopping = tokio::spawn(stop(signals, server.stopper()));
     let ended = server.run().await;
     stopping.abort();

@@ -262,6 +262,15 @@ fn the_example_of_an_own_service_greets_by_name() {
 }
 
 #[test]
+fn who_is_told_that_it_is_ready_may_end_it_at_once() {
+    let set = Set::new();
+    for _ in 0..20 {
+        let said = Guard::start(&set, &(set.tables("") + ALICE)).stop();
+        assert!(said.contains("stopping: "), "{said}");
+    }
+}
+
+#[test]
 fn the_second_signal_ends_a_session_at_once() {
     let set = Set::new();
     let config = format!(
