@@ -61,29 +61,38 @@ impl Verifier {
             return Err(own(expired.because("every authority in clients has expired")));
         };
         let verified = span.verifier.verify_client_cert(leaf, chain, now)?;
-        check_usage(leaf, chain).map_err(own)?;
-        self.check_depth(leaf, chain).map_err(own)?;
+        self.check_the_rest(leaf, chain).map_err(own)?;
         Ok(verified)
     }
 
-    /// webpki never looks at how many authorities an anchor may have below it. It has verified that there
-    /// is a path; this follows it by name, as webpki does.
-    fn check_depth(
+    /// What webpki leaves out, each certificate parsed once.
+    fn check_the_rest(
         &self,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
     ) -> Result<(), Refused> {
         let leaf = parse(leaf)?;
         let chain = chain.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        check_usage(&leaf, &chain)?;
+        self.check_depth(&leaf, &chain)
+    }
+
+    /// webpki never looks at how many authorities an anchor may have below it. It has verified that there
+    /// is a path; this follows it by name, as webpki does.
+    fn check_depth(
+        &self,
+        leaf: &X509Certificate<'_>,
+        chain: &[X509Certificate<'_>],
+    ) -> Result<(), Refused> {
         let mut issuer = leaf.issuer().as_raw();
         for between in 0..=u32::try_from(chain.len()).unwrap_or(u32::MAX) {
             let mut anchors = self.limits.iter().filter(|limit| limit.subject == issuer).peekable();
             if anchors.peek().is_some() {
-                let deep = format!("{between} authorities below one that may have fewer");
                 let fits = anchors.any(|limit| limit.below.is_none_or(|most| between <= most));
+                let deep = || format!("{between} authorities below one that may have fewer");
                 return fits
                     .then_some(())
-                    .ok_or_else(|| Refusal::HandshakeConstraint.because(deep));
+                    .ok_or_else(|| Refusal::HandshakeConstraint.because(deep()));
             }
             let above = chain.iter().find(|certificate| certificate.subject().as_raw() == issuer);
             issuer = above.map_or(&[][..], |certificate| certificate.issuer().as_raw());
@@ -145,21 +154,19 @@ fn bound_chain(chain: &[CertificateDer<'_>]) -> Result<(), Refused> {
 
 /// What webpki leaves out: a leaf must say that it is for clients and may sign; whoever issues
 /// certificates must be allowed to; and nothing unreadable rides along (RFC 5280 sections 4.2.1.3, 4.2.1.12).
-fn check_usage(leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), Refused> {
-    let leaf = parse(leaf)?;
-    if !presented::is_for_clients(&leaf) {
+fn check_usage(leaf: &X509Certificate<'_>, chain: &[X509Certificate<'_>]) -> Result<(), Refused> {
+    if !presented::is_for_clients(leaf) {
         return Err(Refusal::HandshakeWrongUsage.because("no extended key usage clientAuth"));
     }
-    if let Some(usage) = key_usage(&leaf)?
+    if let Some(usage) = key_usage(leaf)?
         && !usage.digital_signature()
     {
         return Err(
             Refusal::HandshakeKeyUsage.because("the client's certificate lacks digitalSignature")
         );
     }
-    for certificate in chain {
-        let issuer = parse(certificate)?;
-        if let Some(usage) = key_usage(&issuer)?
+    for issuer in chain {
+        if let Some(usage) = key_usage(issuer)?
             && issuer.is_ca()
             && !usage.key_cert_sign()
         {
