@@ -1,7 +1,8 @@
 //! The corridor: one visitor's way through the rooms, and its way out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
@@ -13,22 +14,34 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::{Accepted, Members, StrangerSeat};
 use crate::address::AddressGate;
 use crate::audit::{Audit, Event, Visit};
+use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
 use crate::handshake::{Handshake, Presented, TurnedAway};
-use crate::identity::{IdentityGate, Seated};
+use crate::identity::{Caller, IdentityGate, Seated};
+use crate::problem::Problem;
 use crate::refusal::{Refusal, Refused, Room};
 use crate::service::{Counted, Frames, Service, linger};
 
-/// The rooms that one service's visitors walk through.
+/// The rooms that one service's visitors walk through, as of one reload.
 #[derive(Clone)]
 pub(crate) struct Rooms {
-    pub(crate) name: Arc<str>,
+    pub(crate) ground: Arc<Ground>,
     pub(crate) address: Arc<AddressGate>,
-    pub(crate) handshake: watch::Receiver<Handshake>,
+    pub(crate) handshake: Handshake,
     pub(crate) identity: Arc<IdentityGate>,
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
+}
+
+/// The rooms of now, and every later state of them; none when the service is configured no more.
+pub(crate) type Hallway = watch::Receiver<Option<Arc<Rooms>>>;
+
+/// What sockets stand on: the bind policy and the interfaces it was last applied to.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub(crate) policy: BindPolicy,
+    pub(crate) interfaces: Interfaces,
 }
 
 /// When a session has to end.
@@ -40,61 +53,63 @@ pub(crate) struct Closing {
     pub(crate) cut: CancellationToken,
 }
 
-impl Rooms {
-    /// Walks one visitor through the rooms, and records how that ended.
-    pub(crate) async fn walk(
-        &self,
-        accepted: Accepted<TcpStream>,
-        visit: Visit,
-        audit: &Audit,
-        closing: &Closing,
-    ) {
-        let mut handshake = self.handshake.clone();
-        match self.enter(accepted, &mut handshake, closing).await {
-            Ok(seated) => self.attend(seated, handshake, (visit, audit), closing).await,
-            Err(leaving) => {
-                let (refused, presented, parting) = leaving.into_parts();
-                audit.record(Event::Refused(visit, refused, presented), Instant::now());
-                parting.say().await;
-            }
+/// Walks one visitor through the rooms, and records how that ended.
+pub(crate) async fn walk(
+    mut hallway: Hallway,
+    accepted: Accepted<TcpStream>,
+    visit: Visit,
+    audit: &Audit,
+    closing: &Closing,
+) {
+    let now = hallway.borrow_and_update().clone();
+    let Some(rooms) = now else {
+        let refused = Refusal::ServiceRemoved.bare();
+        return audit.record(Event::Refused(visit, refused, None), Instant::now());
+    };
+    match rooms.enter(accepted, closing).await {
+        Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
+        Err(leaving) => {
+            let (refused, presented, parting) = leaving.into_parts();
+            audit.record(Event::Refused(visit, refused, presented), Instant::now());
+            parting.say().await;
         }
     }
+}
 
+impl Rooms {
     /// The hallway. Each room hands the visitor to the next, or says why not.
     async fn enter(
         &self,
         accepted: Accepted<TcpStream>,
-        handshake: &mut watch::Receiver<Handshake>,
         closing: &Closing,
     ) -> Result<Seated<TcpStream>, Leaving> {
         let admitted = self.address.admit(accepted)?;
-        let handshake = handshake.borrow_and_update().clone();
         let authenticated = tokio::select! {
             biased;
             () = closing.drain.cancelled() => return Err(Refusal::AcceptDraining.bare().into()),
-            authenticated = handshake.perform(admitted) => authenticated?,
+            authenticated = self.handshake.perform(admitted) => authenticated?,
         };
         let authorized = self.identity.authorize(authenticated)?;
         Ok(authorized.seated(&self.members)?)
     }
 
-    /// The service, for whoever got here, as long as its certificate passes.
+    /// The service, for whoever got here, as long as it would still be let in.
     async fn attend(
         &self,
         seated: Seated<TcpStream>,
-        handshake: watch::Receiver<Handshake>,
+        hallway: Hallway,
         (visit, audit): (Visit, &Audit),
         closing: &Closing,
     ) {
         let (stream, caller, seat) = seated.into_parts();
         acknowledge_at_once(stream.get_ref().0);
-        let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+        let session = Session::new(&stream, &caller, visit.listener);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
         let mut frames = Frames::new(stream, &self.frame, &closing.drain);
         let served = tokio::select! {
             biased;
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
-            refused = no_longer_passes(&chain, handshake) => Err(refused),
+            refused = session.passes_no_longer(hallway) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
         };
         let counted: Counted = frames.tally().counted();
@@ -120,20 +135,76 @@ impl Rooms {
     }
 }
 
-/// Judges a session's certificate again whenever the handshake room changes, until it is refused.
-async fn no_longer_passes(
-    chain: &[CertificateDer<'static>],
-    mut handshake: watch::Receiver<Handshake>,
-) -> Refused {
-    while handshake.changed().await.is_ok() {
-        let judged = handshake.borrow_and_update().judge_again(chain, UnixTime::now());
-        if let Err(refused) = judged {
-            return refused;
+/// What of a live session is judged again when the rooms change.
+struct Session {
+    caller: Caller,
+    /// The address of this host that it came to.
+    local: SocketAddr,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Session {
+    fn new(stream: &TlsStream<TcpStream>, caller: &Caller, listener: SocketAddr) -> Self {
+        let (socket, tls) = stream.get_ref();
+        Self {
+            caller: caller.clone(),
+            // A wildcard listener has many addresses; the session has one.
+            local: socket.local_addr().unwrap_or(listener),
+            chain: tls.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
         }
     }
-    // The server has stopped looking after its files: nothing will change any more.
-    std::future::pending().await
+
+    /// Judges the session again whenever the rooms change or its certificate ends, until it is refused.
+    async fn passes_no_longer(&self, mut hallway: Hallway) -> Refused {
+        let mut changing = true;
+        loop {
+            tokio::select! {
+                changed = hallway.changed(), if changing => changing = changed.is_ok(),
+                () = self.certificate_ends() => {}
+            }
+            let rooms = hallway.borrow_and_update().clone();
+            let Some(rooms) = rooms else { return Refusal::ServiceRemoved.bare() };
+            if let Err(refused) = rooms.judge_again(self) {
+                return refused;
+            }
+        }
+    }
+
+    /// Waits for the end of the certificate by the clock on the wall, which may be set meanwhile.
+    async fn certificate_ends(&self) {
+        loop {
+            let end = self.caller.presented().expires().as_secs();
+            // The last second is part of it (RFC 5280 section 4.1.2.5).
+            let Some(left) = end.checked_sub(UnixTime::now().as_secs()) else { return };
+            let left = Duration::from_secs(left.saturating_add(1));
+            tokio::time::sleep(left.min(BETWEEN_CLOCKS)).await;
+        }
+    }
 }
+
+impl Rooms {
+    /// Every gate that a new visit of the same visitor would pass, in the same order.
+    fn judge_again(&self, session: &Session) -> Result<(), Refused> {
+        let Session { caller, local, chain } = session;
+        self.ground.judge(*local)?;
+        self.address.judge(caller.peer())?;
+        self.handshake.judge_again(chain, UnixTime::now())?;
+        self.identity.judge(caller.presented(), caller.peer())?;
+        Ok(())
+    }
+}
+
+impl Ground {
+    /// Whether a session may still come to this address of the host.
+    fn judge(&self, local: SocketAddr) -> Result<(), Refused> {
+        let outside =
+            |problem: Problem| Refusal::AcceptOutOfScope.because(problem.message().to_owned());
+        self.policy.judge(local, &self.interfaces).map_err(outside)
+    }
+}
+
+/// A clock that is set or a machine that slept is noticed within this time.
+const BETWEEN_CLOCKS: Duration = Duration::from_secs(600);
 
 /// A client that gathers small messages (Nagle's algorithm) holds its first one back until its last flight
 /// is acknowledged, which takes 40 ms where nothing is sent in return. Servers that send session tickets
@@ -223,7 +294,7 @@ async fn unless_called(seat: StrangerSeat, goodbye: impl Future<Output = ()>) {
 }
 
 /// `close_notify` and FIN go out at once, or into a full buffer that nobody reads; then the lingering.
-const LONGEST_GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
 impl From<Refused> for Leaving {
     fn from(refused: Refused) -> Self {

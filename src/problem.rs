@@ -79,6 +79,7 @@ faults! {
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
+    ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";
     CertsExists, "certs.exists", "Something is already where a new file would go.";

@@ -95,6 +95,9 @@ refusals! {
     AcceptDraining, Accept, "accept.draining",
         "The server is shutting down and takes nobody new.",
         "Connect again when the server is back.";
+    AcceptOutOfScope, Accept, "accept.out-of-scope",
+        "The bind policy changed, and the address of this host that the session came to is outside it now.",
+        "Add the address or its interface to scope in [bind] if sessions may come to it.";
     AddressNotListed, Address, "address.not-listed",
         "No allow rule covers the address.",
         "Add the address or its network to allow if it should get in.";
@@ -218,6 +221,9 @@ refusals! {
     ServiceFailed, Service, "service.failed",
         "The service ended the connection with an error of its own.",
         "Look at the service's own log.";
+    ServiceRemoved, Service, "service.removed",
+        "The service was taken out of the configuration.",
+        "Put its [[service]] back if it was meant to stay; a new name is a new service.";
     ServiceDrained, Service, "service.drained",
         "The server was told to stop, and the session outlived its time to finish.",
         "Connect again when the server is back; raise drain in [server] if sessions need longer.";

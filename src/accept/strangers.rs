@@ -17,12 +17,12 @@ use crate::refusal::Refusal;
 #[derive(Clone, Debug)]
 pub struct Strangers {
     queue: Arc<Mutex<Queue>>,
-    seats: usize,
-    share: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
+    seats: usize,
+    share: usize,
     next: u64,
     waiting: BTreeMap<u64, (Source, Arc<Call>)>,
     by_source: HashMap<Source, BTreeSet<u64>>,
@@ -39,10 +39,24 @@ impl Strangers {
     /// As many seats as the budgets say, all free.
     #[must_use]
     pub fn new(budgets: Budgets) -> Self {
-        Self {
-            queue: Arc::default(),
+        let queue = Queue {
             seats: budgets.strangers.get(),
             share: budgets.per_source.get(),
+            next: 0,
+            waiting: BTreeMap::new(),
+            by_source: HashMap::new(),
+        };
+        Self { queue: Arc::new(Mutex::new(queue)) }
+    }
+
+    /// As many seats as the budgets say from now on. Where more are taken, the oldest leave.
+    pub fn resize(&self, budgets: Budgets) {
+        let mut queue = self.lock();
+        queue.seats = budgets.strangers.get();
+        queue.share = budgets.per_source.get();
+        while queue.waiting.len() > queue.seats {
+            let oldest = queue.waiting.keys().next().copied();
+            queue.call_out(oldest, Refusal::AcceptEvicted);
         }
     }
 
@@ -57,7 +71,7 @@ impl Strangers {
     pub fn seat(&self, source: Source) -> StrangerSeat {
         let call = Arc::new(Call::default());
         let mut queue = self.lock();
-        queue.make_room(source, self.seats, self.share);
+        queue.make_room(source);
         let number = queue.next;
         queue.next = number.wrapping_add(1);
         queue.waiting.insert(number, (source, Arc::clone(&call)));
@@ -73,13 +87,13 @@ impl Strangers {
 }
 
 impl Queue {
-    fn make_room(&mut self, source: Source, seats: usize, share: usize) {
+    fn make_room(&mut self, source: Source) {
         let own = self.by_source.get(&source);
-        if own.is_some_and(|own| own.len() >= share) {
+        if own.is_some_and(|own| own.len() >= self.share) {
             let oldest = own.and_then(BTreeSet::first).copied();
             return self.call_out(oldest, Refusal::AcceptSourceShare);
         }
-        if self.waiting.len() >= seats {
+        if self.waiting.len() >= self.seats {
             let oldest = self.waiting.keys().next().copied();
             self.call_out(oldest, Refusal::AcceptEvicted);
         }
@@ -167,6 +181,17 @@ mod tests {
         assert_eq!(first.called_out().await, Refusal::AcceptSourceShare);
         assert!(!other.call.token.is_cancelled());
         assert_eq!(hall.seated(), 3);
+    }
+
+    #[tokio::test]
+    async fn fewer_seats_call_the_oldest_out() {
+        let hall = strangers(2, 2);
+        let first = hall.seat(source("192.0.2.1"));
+        let second = hall.seat(source("192.0.2.2"));
+        let one = NonZeroUsize::new(1).unwrap();
+        hall.resize(Budgets { strangers: one, per_source: one, members: one });
+        assert_eq!(first.called_out().await, Refusal::AcceptEvicted);
+        assert!(!second.call.token.is_cancelled());
     }
 
     #[test]

@@ -44,10 +44,37 @@ pub enum Event {
     Cut(Visit, Caller, Counted, Refused),
     /// So many more equal refusals came from a network than were recorded one by one.
     More(Refusal, Source, u64),
-    /// Changed files of the handshake are in force, with what is worth knowing about them.
-    Refreshed(Vec<Problem>),
-    /// Changed files of the handshake have these problems, so the old ones stay in force.
+    /// A new state of the configuration and its files is in force.
+    Reloaded {
+        /// What is worth knowing about it.
+        warnings: Vec<Problem>,
+        /// Sockets that were opened for it.
+        opened: Vec<Opening>,
+        /// Sockets that were closed for it.
+        closed: Vec<Opening>,
+    },
+    /// The new state has these problems, so the old one stays in force.
     Kept(Vec<Problem>),
+    /// Interfaces of this host came, went or changed, and the bind policy was applied to them.
+    Rebound {
+        /// Listeners that wait for their interface.
+        warnings: Vec<Problem>,
+        /// Sockets that could be opened.
+        opened: Vec<Opening>,
+        /// Sockets that the policy allows no more.
+        closed: Vec<Opening>,
+    },
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The service whose visitors come to it.
+    pub service: Arc<str>,
+    /// Its address.
+    pub at: SocketAddr,
+    /// Whom it is open to, in words.
+    pub exposure: String,
 }
 
 /// Records events through `tracing` and hands them to whoever listens.
@@ -92,8 +119,9 @@ impl Audit {
             | Event::Left(..)
             | Event::Cut(..)
             | Event::More(..)
-            | Event::Refreshed(_)
-            | Event::Kept(_) => true,
+            | Event::Reloaded { .. }
+            | Event::Kept(_)
+            | Event::Rebound { .. } => true,
         };
         if alone {
             write(&event);
@@ -133,13 +161,17 @@ fn write(event: &Event) {
         Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_deref()),
         Event::Left(visit, caller, counted) => left(visit, caller, counted),
         Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
-        Event::Refreshed(warnings) => {
-            warnings.iter().for_each(problem);
-            tracing::info!(target: TARGET, "refreshed: changed files are in force");
+        Event::Reloaded { warnings, opened, closed } => {
+            told(warnings, opened, closed);
+            tracing::info!(target: TARGET, "reloaded: the new state is in force");
         }
         Event::Kept(problems) => {
             problems.iter().for_each(problem);
-            tracing::error!(target: TARGET, "kept: the changed files are refused, the old ones stay in force");
+            tracing::error!(target: TARGET, "kept: the new state is refused, the old one stays in force");
+        }
+        Event::Rebound { warnings, opened, closed } => {
+            told(warnings, opened, closed);
+            tracing::info!(target: TARGET, "rebound: the bind policy holds for the interfaces of now");
         }
         Event::More(refusal, source, count) => {
             tracing::warn!(
@@ -212,6 +244,16 @@ fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
         lasted = %format_args!("{:?}", counted.lasted),
         "cut",
     );
+}
+
+fn told(warnings: &[Problem], opened: &[Opening], closed: &[Opening]) {
+    warnings.iter().for_each(problem);
+    for Opening { service, at, exposure } in opened {
+        tracing::info!(target: TARGET, %service, to = %at, %exposure, "opened");
+    }
+    for Opening { service, at, .. } in closed {
+        tracing::info!(target: TARGET, %service, to = %at, "closed");
+    }
 }
 
 fn problem(problem: &Problem) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
-use doorward::server::{Server, Stopper};
+use doorward::server::{Control, Server};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -17,7 +17,8 @@ use super::{ConfigFile, Exit, screen};
 
 /// Guards every service of the configuration until it is told to stop.
 ///
-/// SIGTERM or Ctrl-C lets sessions finish; a second one ends them at once. The first start with the
+/// SIGTERM or Ctrl-C lets sessions finish; a second one ends them at once. SIGHUP reads the configuration and
+/// its files anew, as does a change of them. The first start with the
 /// default configuration makes a development authority and certificates.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 async fn guard(server: Server, signals: Signals) -> Exit {
-    let stopping = tokio::spawn(stop(signals, server.stopper()));
+    let stopping = tokio::spawn(obey(signals, server.control()));
     let ended = server.run().await;
     stopping.abort();
     match ended {
@@ -80,14 +81,25 @@ async fn guard(server: Server, signals: Signals) -> Exit {
     }
 }
 
-async fn stop(mut signals: Signals, stopper: Stopper) {
-    signals.next().await;
+/// Does what the signals say: reload, drain, then end.
+async fn obey(mut signals: Signals, control: Control) {
+    while let Signal::Reload = signals.next().await {
+        // The record tells how it went.
+        drop(control.reload().await);
+    }
     screen::tell(
         "stopping: nobody new is let in, sessions may finish; once more ends them at once",
     );
-    stopper.drain();
-    signals.next().await;
-    stopper.cut();
+    control.drain();
+    while !matches!(signals.next().await, Signal::End) {}
+    control.cut();
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    Reload,
+    End,
 }
 
 /// Makes the development set where the default configuration asks for one that is not there at all.
@@ -155,9 +167,10 @@ fn write_field(
     write!(writer, "{field}=\"{value}\"")
 }
 
-/// The signals that end the server.
+/// The signals that the server obeys.
 #[cfg(unix)]
 struct Signals {
+    hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -167,20 +180,22 @@ impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.interrupt.recv() => Signal::End,
         }
     }
 }
 
-/// The signals that end the server.
+/// The signals that the server obeys.
 #[cfg(not(unix))]
 struct Signals;
 
@@ -191,11 +206,12 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         // Without a signal to wait for, the process is ended by its owner.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Signal::End
     }
 }
 

@@ -20,7 +20,7 @@ mod frame;
 mod rooms;
 mod service;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ use document::Document;
 use section::Section;
 
 /// A configuration that is complete and checked: whoever holds one need not ask again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Which sockets may exist at all.
     pub bind: BindPolicy,
@@ -51,10 +51,23 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// Where it was read from, and whether it is read again when that changes.
+    pub source: Source,
+}
+
+/// The files that made a configuration, and whether a change of them counts at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file itself; none for a configuration that was made from text.
+    pub file: Option<PathBuf>,
+    /// The address lists it names, which were read with it.
+    pub lists: Vec<PathBuf>,
+    /// Whether the files are watched. A reload that is asked for reads them in any case.
+    pub watch: bool,
 }
 
 /// One service, with every gate in front of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceConfig {
     /// Its name: 1 to 32 characters of `a` to `z`, `0` to `9` and `-`.
     pub name: Arc<str>,
@@ -73,7 +86,7 @@ pub struct ServiceConfig {
 }
 
 /// What is behind the door.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
     /// Every message goes back to whoever sent it.
     Echo,
@@ -102,7 +115,9 @@ impl Config {
             let place = Place::new(Arc::from(file.as_str()), 0, 0);
             vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
         })?;
-        Self::parse(&text, &file)
+        let (mut config, warnings) = Self::parse(&text, &file)?;
+        config.source.file = Some(path.to_owned());
+        Ok((config, warnings))
     }
 
     /// The configuration in `text`, which messages call `file`, with its warnings.
@@ -119,23 +134,35 @@ impl Config {
         }
     }
 
+    /// Every file that a change of counts for: the configuration, its lists, and those of the handshake.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let settings = &self.handshake;
+        let named = [&settings.certificate, &settings.key, &settings.clients].into_iter();
+        let named = named.chain(&settings.crl).map(|file| file.value.clone());
+        self.source.file.iter().chain(&self.source.lists).cloned().chain(named).collect()
+    }
+
     /// Every table is read before the first missing one ends the reading.
     fn from_top(mut top: Section<'_>) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
         let accept = rooms::accept(top.table("accept", "[accept]"));
         let default = address::read(top.table("address", "[address]"));
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
-        let drain = rooms::server(top.table("server", "[server]"));
+        let server = rooms::server(top.table("server", "[server]"));
         let log = rooms::audit(top.table("audit", "[audit]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
+        let (drain, watch) = server?;
+        let lists = top.document().lists();
         Some(Self {
             bind: bind?,
             accept: accept?,
             handshake: handshake?,
             services: services?,
-            drain: drain?,
+            drain,
             log: log?,
+            source: Source { file: None, lists, watch },
         })
     }
 }

@@ -197,11 +197,13 @@ fn versions(entry: &Entry<'_>) -> Option<Versions> {
     Some(Versions::Tls12And13)
 }
 
-/// `[server]`: how long sessions may go on once the server is told to stop.
-pub(super) fn server(mut section: Section<'_>) -> Option<Duration> {
+/// `[server]`: how long sessions may go on once the server is told to stop, and whether its files are
+/// watched.
+pub(super) fn server(mut section: Section<'_>) -> Option<(Duration, bool)> {
     let drain = section.or("drain", Duration::from_secs(10), |entry| entry.duration(&DRAIN));
+    let watch = section.or("watch", true, Entry::flag);
     section.finish();
-    drain
+    Some((drain?, watch?))
 }
 
 /// `[audit]`: how the log is written.

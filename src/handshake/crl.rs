@@ -10,6 +10,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::reasons::date;
 use super::trust::Anchor;
+use super::{Ending, Validity};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 
@@ -24,6 +25,16 @@ struct Believed {
     list: CertificateRevocationListDer<'static>,
 }
 
+/// The lists that are believed, and what is known of the others.
+pub(super) struct Newest {
+    /// The newest verified list of each issuer.
+    pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
+    /// When each of them ends.
+    pub(super) endings: Vec<Ending>,
+    /// What is wrong with the rest, and what is missing.
+    pub(super) problems: Vec<Problem>,
+}
+
 /// The newest verified list of each issuer, and what is wrong with the rest.
 ///
 /// rustls takes the first list it finds for an issuer and starts with forged ones; here a list that no
@@ -33,7 +44,7 @@ pub(super) fn newest(
     anchors: &[Anchor],
     provider: &CryptoProvider,
     now: UnixTime,
-) -> (Vec<CertificateRevocationListDer<'static>>, Vec<Problem>) {
+) -> Newest {
     let mut believed: Vec<Believed> = Vec::new();
     let mut problems = Vec::new();
     for list in lists {
@@ -48,7 +59,17 @@ pub(super) fn newest(
             problems.push(uncovered(anchor));
         }
     }
-    (believed.into_iter().map(|list| list.list).collect(), problems)
+    let ending = |list: &Believed| {
+        let issuer = anchors.get(list.issuer).map(|anchor| anchor.subject.to_string());
+        let at = Duration::from_secs(u64::try_from(list.next_update).unwrap_or(0));
+        Ending {
+            of: Validity::RevocationList,
+            name: issuer.unwrap_or_default(),
+            at: UnixTime::since_unix_epoch(at),
+        }
+    };
+    let endings = believed.iter().map(ending).collect();
+    Newest { lists: believed.into_iter().map(|list| list.list).collect(), endings, problems }
 }
 
 fn keep_newest(believed: &mut Vec<Believed>, list: Believed, problems: &mut Vec<Problem>) {

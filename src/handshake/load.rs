@@ -15,7 +15,7 @@ use x509_parser::prelude::FromDer;
 use super::reasons::date;
 use super::trust::{self, Anchor};
 use super::verifier::{AnchorSpan, Verifier};
-use super::{Acceptor, Handshake, HandshakeSettings, Hints, Versions, crl};
+use super::{Acceptor, Ending, Handshake, HandshakeSettings, Hints, Validity, Versions, crl};
 use crate::pki::keyfile::{read_chain, read_crls, read_key};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
@@ -60,9 +60,15 @@ impl Handshake {
         let own = own_key(settings, &provider, now, &mut problems);
         let verifier = verifier(settings, lists, &provider, now, &mut problems);
         let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-        let (Some((own, server_expires)), Some(verifier), false) = (own, verifier, refused) else {
+        let (Some((own, ends)), Some((verifier, mut endings)), false) = (own, verifier, refused)
+        else {
             return Err(problems);
         };
+        let of = Validity::ServerCertificate;
+        endings.insert(
+            0,
+            Ending { of, name: settings.certificate.value.display().to_string(), at: ends },
+        );
         let unusable = |error: rustls::Error| {
             let remedy = "this is a fault of the build, not of the configuration";
             vec![Problem::error(Fault::HandshakeBadCertificate, error.to_string(), remedy)]
@@ -78,7 +84,7 @@ impl Handshake {
         config.max_early_data_size = 0;
         let acceptor = Acceptor::new(config);
         let deadline = settings.deadline;
-        let handshake = Handshake { acceptor, verifier, deadline, server_expires };
+        let handshake = Handshake { acceptor, verifier, deadline, endings: endings.into() };
         Ok(Loaded { handshake, warnings: problems })
     }
 }
@@ -199,19 +205,23 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
     now: UnixTime,
     problems: &mut Vec<Problem>,
-) -> Option<Arc<dyn ClientCertVerifier>> {
+) -> Option<(Arc<dyn ClientCertVerifier>, Vec<Ending>)> {
     let Written { value: path, place } = &settings.clients;
     let bundle = keep(read_chain(path).map_err(|problem| problem.at(place)), problems)?;
     let (anchors, unfit) = trust::anchors(bundle, now);
     problems.extend(unfit.into_iter().map(|problem| problem.at(place)));
     let lists = given.unwrap_or_else(|| lists(settings, problems));
-    let (lists, flaws) = if settings.crl.is_empty() {
-        (Vec::new(), Vec::new())
+    let mut endings: Vec<_> = anchors.iter().map(Anchor::ending).collect();
+    let lists = if settings.crl.is_empty() {
+        Vec::new()
     } else {
-        crl::newest(lists, &anchors, provider, now)
+        let newest = crl::newest(lists, &anchors, provider, now);
+        let crl_place = settings.crl.first().map_or(place, |crl| &crl.place);
+        problems.extend(newest.problems.into_iter().map(|problem| problem.at(crl_place)));
+        endings.extend(newest.endings);
+        newest.lists
     };
     let crl_place = settings.crl.first().map_or(place, |crl| &crl.place);
-    problems.extend(flaws.into_iter().map(|problem| problem.at(crl_place)));
     let explained = problems.iter().any(|problem| problem.severity() == Severity::Error);
     if !settings.crl.is_empty() && lists.is_empty() && !explained {
         // Without a list webpki would check no revocation at all.
@@ -220,7 +230,7 @@ fn verifier(
         problems.push(Problem::error(Fault::HandshakeBadCrl, what, remedy).at(crl_place));
     }
     match spans(anchors, &lists, settings, provider) {
-        Ok(verifier) => verifier,
+        Ok(verifier) => verifier.map(|verifier| (verifier, endings)),
         Err(error) => {
             let remedy = "publish the lists again, and name only certificates of authorities";
             problems.push(Problem::error(Fault::HandshakeBadCrl, error, remedy).at(crl_place));

@@ -75,7 +75,49 @@ pub struct Handshake {
     acceptor: Acceptor,
     verifier: Arc<dyn ClientCertVerifier>,
     deadline: Duration,
-    server_expires: UnixTime,
+    endings: Arc<[Ending]>,
+}
+
+/// Something the room relies on, and the moment it stops to count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What it is.
+    pub of: Validity,
+    /// Which one: a file, or the subject of an authority.
+    pub name: String,
+    /// Its last moment.
+    pub at: UnixTime,
+}
+
+/// What has a last day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Validity {
+    /// The server's own certificate: after it no client believes the server.
+    ServerCertificate,
+    /// An authority in `clients`: after it nobody it vouches for gets in.
+    Authority,
+    /// An authority's revocation list: after it nobody the authority vouches for gets in.
+    RevocationList,
+}
+
+impl Validity {
+    /// What people call it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Validity::ServerCertificate => "server certificate",
+            Validity::Authority => "authority",
+            Validity::RevocationList => "revocation list",
+        }
+    }
+}
+
+impl Ending {
+    /// Whole days left at `now`; none once it has ended.
+    #[must_use]
+    pub fn days_left(&self, now: UnixTime) -> Option<u64> {
+        self.at.as_secs().checked_sub(now.as_secs()).map(|left| left / (24 * 3600))
+    }
 }
 
 /// A visitor that proved to hold the key of a certificate that a trusted authority signed.
@@ -150,10 +192,11 @@ impl Handshake {
         judged.map(drop).map_err(|error| reasons::of_tls(&error))
     }
 
-    /// When the server's own certificate ends.
+    /// Everything it relies on that has a last day: the server's certificate first, then the authorities,
+    /// then their revocation lists.
     #[must_use]
-    pub fn server_expires(&self) -> UnixTime {
-        self.server_expires
+    pub fn endings(&self) -> &[Ending] {
+        &self.endings
     }
 
     fn too_slow(&self) -> Refused {

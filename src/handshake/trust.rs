@@ -7,6 +7,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
 use super::reasons::date;
+use super::{Ending, Validity};
 use crate::peer::PeerText;
 use crate::problem::{Fault, Problem};
 
@@ -17,6 +18,13 @@ pub(super) struct Anchor {
     pub(super) until: UnixTime,
     pub(super) subject: PeerText,
     pub(super) limit: DepthLimit,
+}
+
+impl Anchor {
+    /// When it ends.
+    pub(super) fn ending(&self) -> Ending {
+        Ending { of: Validity::Authority, name: self.subject.to_string(), at: self.until }
+    }
 }
 
 /// How many authorities an anchor may have below it (RFC 5280 section 4.2.1.9), found by its name.

@@ -1,47 +1,47 @@
 //! The server: every listener with its rooms, from the first visitor to the last goodbye.
 
+mod calendar;
+mod control;
+mod doors;
+mod house;
 mod prepare;
-mod refresh;
+mod watch;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use rustls::pki_types::UnixTime;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{Budgets, Door, Members, Strangers, Trouble};
-use crate::audit::Audit;
-use crate::bind::Interfaces;
-use crate::config::{Config, ServiceConfig, ServiceKind};
-use crate::connection::{Closing, Rooms};
-use crate::handshake::Handshake;
+use crate::accept::Budgets;
+use crate::audit::{Audit, Event};
+use crate::config::Config;
+use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
-use crate::service::{Echo, Service};
+use crate::service::Service;
 
+use calendar::Calendar;
+pub use control::Control;
+use control::{Order, Orders};
+use house::{Change, House};
 pub use prepare::check;
 use prepare::{Ready, prepare};
-use refresh::Refresh;
+use watch::Watch;
 
 /// A server whose sockets are open and whose files are read: nothing is left that could refuse.
 ///
 /// Nobody is let in before [`Server::run`].
 pub struct Server {
-    listeners: Vec<(TcpListener, SocketAddr, Arc<Rooms>)>,
-    strangers: Strangers,
-    refresh: Refresh,
+    house: House,
+    watch: Watch,
     audit: Arc<Audit>,
-    closing: Closing,
-    drain: Duration,
-    budgets: Budgets,
+    control: Control,
+    orders: Orders,
     warnings: Vec<Problem>,
 }
-
-/// Ends a running server, from a signal handler or a test.
-#[derive(Clone, Debug)]
-pub struct Stopper(Closing);
 
 impl Server {
     /// Reads the files of the configuration, opens its sockets, and holds it against the machine.
@@ -49,56 +49,31 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
-        let Ready { handshake, budgets, interfaces, warnings } = prepare(config)?;
-        let refresh = Refresh::new(&config.handshake, handshake);
-        let strangers = Strangers::new(budgets);
-        let members = Members::new(budgets);
-        let mut listeners = Vec::new();
-        let mut problems = Vec::new();
-        for service in &config.services {
-            let rooms = Arc::new(rooms(service, refresh.subscribe(), &members));
-            for opened in open(config, service, &interfaces) {
-                match opened {
-                    Ok((socket, at)) => listeners.push((socket, at, Arc::clone(&rooms))),
-                    Err(problem) => problems.push(problem),
-                }
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let (audit, closing) = (Arc::default(), Closing::default());
-        let drain = config.drain;
-        Ok(Self { listeners, strangers, refresh, audit, closing, drain, budgets, warnings })
+        let watch = Watch::new(&config.files());
+        let ready = prepare(config, None)?;
+        let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
+        let (control, orders) = control::pair();
+        Ok(Self { house, watch, audit: Arc::default(), control, orders, warnings })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
     ///
-    /// Gates, listeners and frames stay as configured; `kind` is replaced. An unknown name changes
-    /// nothing, and is answered with `None`.
+    /// Gates, listeners and frames stay as configured, and may change by a reload; `kind` is replaced.
+    /// An unknown name changes nothing, and is answered with `None`.
     #[must_use]
     pub fn with_service(mut self, name: &str, service: impl Service) -> Option<Self> {
-        let service: Arc<dyn Service> = Arc::new(service);
-        let mut found = false;
-        for (_, _, rooms) in &mut self.listeners {
-            if *rooms.name == *name {
-                let rooms = Arc::make_mut(rooms);
-                rooms.service = Arc::clone(&service);
-                found = true;
-            }
-        }
-        found.then_some(self)
+        self.house.replace(name, Arc::new(service)).then_some(self)
     }
 
     /// The sockets that are open, each with the name of its service.
-    pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().map(|(_, at, rooms)| (&*rooms.name, *at))
+    pub fn listeners(&self) -> impl Iterator<Item = (Arc<str>, SocketAddr)> {
+        self.house.doors.list()
     }
 
     /// The budgets in force, which the descriptor limit may have lowered.
     #[must_use]
     pub fn budgets(&self) -> Budgets {
-        self.budgets
+        self.house.budgets()
     }
 
     /// What the operator should know although the server is ready.
@@ -113,10 +88,10 @@ impl Server {
         Arc::clone(&self.audit)
     }
 
-    /// What ends the server.
+    /// What changes and ends the server while it runs.
     #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.closing.clone())
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Lets visitors in until it is stopped, then lets their sessions finish. Needs a tokio runtime with
@@ -124,157 +99,151 @@ impl Server {
     ///
     /// # Errors
     /// A listening socket that broke: the server stops, because it would guard less than it says.
-    pub async fn run(self) -> Result<(), Problem> {
+    pub async fn run(mut self) -> Result<(), Problem> {
         let visitors = TaskTracker::new();
-        let mut listening = JoinSet::new();
-        for (socket, _, rooms) in self.listeners {
-            let strangers = self.strangers.clone();
-            let door =
-                Door::new(socket, strangers).map_err(|error| listener_broke(&error.to_string()))?;
-            let (audit, closing) = (Arc::clone(&self.audit), self.closing.clone());
-            listening.spawn(listen(door, rooms, audit, closing, visitors.clone()));
-        }
-        listening.spawn(summarise(Arc::clone(&self.audit), self.closing.clone()));
-        listening.spawn(self.refresh.run(Arc::clone(&self.audit), self.closing.clone()));
+        let closing = self.control.closing().clone();
+        self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
         let mut broken = None;
-        while let Some(ended) = listening.join_next().await {
-            // A task that panicked ended as little by order as one whose socket broke.
-            let ended = ended.unwrap_or_else(|panic| Err(listener_broke(&panic.to_string())));
-            if let Err(problem) = ended {
-                broken.get_or_insert(problem);
-                self.closing.drain.cancel();
-            }
+        if let Err(problem) = self.keep(&closing).await {
+            broken = Some(problem);
+            closing.drain.cancel();
         }
+        self.orders.close();
         visitors.close();
         tokio::select! {
             () = visitors.wait() => {}
-            () = sleep(self.drain) => {}
-            () = self.closing.cut.cancelled() => {}
+            () = sleep(self.house.config.drain) => {}
+            () = closing.cut.cancelled() => {}
         }
-        self.closing.cut.cancel();
+        closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
         self.audit.close();
         broken.map_or(Ok(()), Err)
     }
-}
 
-impl Stopper {
-    /// Takes nobody new, and lets sessions finish what was begun.
-    pub fn drain(&self) {
-        self.0.drain.cancel();
+    /// Looks after doors, files and orders until the server drains or a door breaks.
+    async fn keep(&mut self, closing: &Closing) -> Result<(), Problem> {
+        let mut every = interval(BETWEEN_LOOKS);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut calendar = Calendar::default();
+        loop {
+            let order = tokio::select! {
+                biased;
+                () = closing.drain.cancelled() => return Ok(()),
+                ended = self.house.doors.ended() => {
+                    ended?;
+                    continue;
+                }
+                order = self.orders.next() => Some(order),
+                _ = every.tick() => None,
+            };
+            match order {
+                Some(Order::Reload(answer)) => answer.give(self.reload().await),
+                None => {
+                    self.look().await;
+                    calendar.tell(self.house.handshake.endings(), UnixTime::now());
+                }
+            }
+        }
     }
 
-    /// Ends whatever still runs.
-    pub fn cut(&self) {
-        self.0.drain.cancel();
-        self.0.cut.cancel();
+    /// What is done once a second.
+    async fn look(&mut self) {
+        self.audit.summarise(Instant::now());
+        if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
+            self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
+        }
+        if self.house.config.source.watch && self.watch.has_settled().await {
+            // The record tells how it went.
+            drop(self.reload().await);
+        }
+    }
+
+    /// Reads everything anew. All or nothing: where the new state has a problem, the old one serves on.
+    async fn reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let began = SystemTime::now();
+        let mut files = self.house.config.files();
+        let outcome = match self.read().await {
+            Ok((config, ready)) => {
+                files.extend(config.files());
+                self.house.reload(Arc::new(config), ready).await
+            }
+            Err((problems, named)) => {
+                files.extend(named);
+                Err(problems)
+            }
+        };
+        if outcome.is_ok() {
+            files = self.house.config.files();
+        }
+        self.watch.follow(&files, began);
+        let (event, answer) = match outcome {
+            Ok(Change { warnings, opened, closed }) => {
+                (Event::Reloaded { warnings: warnings.clone(), opened, closed }, Ok(warnings))
+            }
+            Err(problems) => (Event::Kept(problems.clone()), Err(problems)),
+        };
+        self.audit.record(event, Instant::now());
+        answer
+    }
+
+    /// The state that the files describe now. Where they change while they are read, they are read again.
+    async fn read(&mut self) -> Read {
+        let mut tries = 0_u8;
+        loop {
+            self.watch.about_to_read().await;
+            let running = Arc::clone(&self.house.config);
+            let read = tokio::task::spawn_blocking(move || read(&running)).await;
+            let read =
+                read.unwrap_or_else(|panic| Err((vec![unread(&panic.to_string())], Vec::new())));
+            tries = tries.saturating_add(1);
+            if read.is_ok() || tries == MOST_TRIES || !self.watch.changed_meanwhile().await {
+                return read;
+            }
+        }
     }
 }
 
-fn rooms(
-    service: &ServiceConfig,
-    handshake: watch::Receiver<Handshake>,
-    members: &Members,
-) -> Rooms {
-    let behind: Arc<dyn Service> = match &service.kind {
-        ServiceKind::Echo => Arc::new(Echo),
-        ServiceKind::Forward(forward) => Arc::new(forward.clone()),
+/// A state that is ready, or its problems and the files it names.
+type Read = Result<(Config, Ready), (Vec<Problem>, Vec<PathBuf>)>;
+
+fn read(running: &Config) -> Read {
+    let (config, mut warnings) = match &running.source.file {
+        Some(file) => Config::read(file).map_err(|problems| (problems, Vec::new()))?,
+        None => (running.clone(), Vec::new()),
     };
-    Rooms {
-        name: Arc::clone(&service.name),
-        address: Arc::clone(&service.address),
-        handshake,
-        identity: Arc::clone(&service.identity),
-        members: members.clone(),
-        frame: Arc::clone(&service.frame),
-        service: behind,
-    }
-}
-
-/// Opens every socket of a service, each on its own, so that every problem is told at once.
-fn open(
-    config: &Config,
-    service: &ServiceConfig,
-    interfaces: &Interfaces,
-) -> Vec<Result<(TcpListener, SocketAddr), Problem>> {
-    let mut opened = Vec::new();
-    for listen in &service.listen {
-        let addresses = match listen.value.resolve(interfaces) {
-            Ok(addresses) => addresses,
-            Err(problem) => {
-                opened.push(Err(problem.at(&listen.place)));
-                continue;
-            }
-        };
-        for address in addresses {
-            let socket = config.bind.open(address, interfaces).and_then(|socket| {
-                let at = socket.local_addr().map_err(|error| listener_broke(&error.to_string()))?;
-                Ok((socket, at))
-            });
-            opened.push(socket.map_err(|problem| problem.at(&listen.place)));
+    match prepare(&config, Some(running)) {
+        Ok(mut ready) => {
+            warnings.append(&mut ready.warnings);
+            ready.warnings = warnings;
+            Ok((config, ready))
         }
-    }
-    opened
-}
-
-async fn listen(
-    mut door: Door,
-    rooms: Arc<Rooms>,
-    audit: Arc<Audit>,
-    closing: Closing,
-    visitors: TaskTracker,
-) -> Result<(), Problem> {
-    let mut told: Option<Instant> = None;
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = closing.drain.cancelled() => return Ok(()),
-            next = door.next() => next,
-        };
-        match next {
-            Ok(accepted) => {
-                let visit = audit.visit(&rooms.name, door.local(), accepted.peer());
-                let (rooms, audit, closing) =
-                    (Arc::clone(&rooms), Arc::clone(&audit), closing.clone());
-                let walk = async move { rooms.walk(accepted, visit, &audit, &closing).await };
-                visitors.spawn(Box::pin(walk));
-            }
-            Err(Trouble::Peer(error)) => tracing::debug!(%error, "a visitor left while it queued"),
-            Err(Trouble::Us(error)) => return Err(listener_broke(&error.to_string())),
-            Err(Trouble::Machine(error, wait)) => {
-                let quiet = told.is_some_and(|told| told.elapsed() < BETWEEN_COMPLAINTS);
-                if !quiet {
-                    told = Some(Instant::now());
-                    tracing::error!(%error, listener = %door.local(), "cannot accept for now; raise the limit on open files or lower the budgets of [accept]");
-                }
-                tokio::select! {
-                    () = closing.drain.cancelled() => return Ok(()),
-                    () = sleep(wait) => {}
-                }
-            }
+        Err(problems) => {
+            warnings.extend(problems);
+            Err((warnings, config.files()))
         }
     }
 }
 
-async fn summarise(audit: Arc<Audit>, closing: Closing) -> Result<(), Problem> {
-    let mut every = interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = closing.drain.cancelled() => return Ok(()),
-            _ = every.tick() => audit.summarise(Instant::now()),
-        }
-    }
+fn unread(panic: &str) -> Problem {
+    let remedy = "this is a fault of the program: report it with the configuration that caused it";
+    Problem::error(
+        Fault::ConfigUnreadable,
+        format!("reading the new state failed: {panic}"),
+        remedy,
+    )
 }
 
-fn listener_broke(error: &str) -> Problem {
-    let remedy =
-        "start again; if it comes back, look at what closes or changes the process's sockets";
-    Problem::error(Fault::BindFailed, format!("a listening socket cannot be used: {error}"), remedy)
+/// A setting that is read when the process starts, and not again.
+fn after_a_restart(setting: &str) -> Problem {
+    let what = format!("{setting} changed, which counts after a restart only");
+    Problem::warning(Fault::ConfigBadValue, what, "restart when it suits, or change it back")
 }
 
-/// A machine that stays out of descriptors says so about once in this time, not once a visitor.
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
+/// How often the server looks after its files and interfaces.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// A certificate and its key are two files: whoever swaps them has done so before the third look.
+const MOST_TRIES: u8 = 3;
 /// Somewhat longer than one goodbye may take.
 const LAST_GOODBYES: Duration = Duration::from_secs(3);

@@ -1,11 +1,16 @@
 //! Before a start: the configuration held against the files it names and the machine it is on.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
-use crate::bind::Interfaces;
+use crate::bind::{Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
+use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
+use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
@@ -14,7 +19,7 @@ use crate::problem::{Fault, Problem, Severity};
 /// address that is not this host's, a missing privilege.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
-    match prepare(config) {
+    match prepare(config, None) {
         Ok(ready) => ready.warnings,
         Err(problems) => problems,
     }
@@ -24,16 +29,30 @@ pub fn check(config: &Config) -> Vec<Problem> {
 pub(super) struct Ready {
     pub(super) handshake: Handshake,
     pub(super) budgets: Budgets,
-    pub(super) interfaces: Interfaces,
+    pub(super) ground: Ground,
+    pub(super) wanted: Vec<Wanted>,
     pub(super) warnings: Vec<Problem>,
 }
 
-pub(super) fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
+/// A socket that the configuration asks for, and the bind policy allows.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) service: Arc<str>,
+    pub(super) address: SocketAddr,
+    pub(super) place: Place,
+    /// It was asked for before: where it cannot be had now, it may come back.
+    pub(super) known: bool,
+}
+
+/// Holds `config` against files and machine; `running` is what it would replace.
+pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready, Vec<Problem>> {
     let mut problems = Vec::new();
-    let interfaces = keep(interfaces(), &mut problems);
-    if let Some(interfaces) = &interfaces {
-        problems.extend(outside(config, interfaces));
-    }
+    let ground = keep(ground(config), &mut problems);
+    let wanted = ground.as_ref().map(|ground| {
+        let (wanted, outside) = wanted(config, &ground.interfaces, running);
+        problems.extend(outside);
+        wanted
+    });
     let budgets = keep(fit(config), &mut problems);
     let handshake = match Handshake::load(&config.handshake, UnixTime::now()) {
         Ok(Loaded { handshake, warnings }) => {
@@ -47,12 +66,12 @@ pub(super) fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
     };
     problems.extend(authority_key(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    match (handshake, budgets, interfaces, refused) {
-        (Some(handshake), Some((budgets, lowered)), Some(interfaces), false) => {
+    match (handshake, budgets, ground, wanted, refused) {
+        (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, interfaces, warnings: problems })
+            Ok(Ready { handshake, budgets, ground, wanted, warnings: problems })
         }
-        (_, _, _, _) => Err(problems),
+        (_, _, _, _, _) => Err(problems),
     }
 }
 
@@ -71,21 +90,54 @@ fn is_forward(service: &ServiceConfig) -> bool {
     matches!(service.kind, ServiceKind::Forward(_))
 }
 
-/// The listeners that the bind policy does not allow.
-fn outside(config: &Config, interfaces: &Interfaces) -> Vec<Problem> {
+/// The sockets that `config` asks for, and what the bind policy does not allow of them.
+///
+/// A listener that `running` has too waits for its interface to come back. One that is new must be right.
+pub(super) fn wanted(
+    config: &Config,
+    interfaces: &Interfaces,
+    running: Option<&Config>,
+) -> (Vec<Wanted>, Vec<Problem>) {
+    let mut wanted = Vec::new();
     let mut problems = Vec::new();
-    for listen in config.services.iter().flat_map(|service| &service.listen) {
-        let found = match listen.value.resolve(interfaces) {
-            Ok(addresses) => {
-                let judged =
-                    addresses.into_iter().map(|address| config.bind.judge(address, interfaces));
-                judged.filter_map(Result::err).collect()
-            }
-            Err(problem) => vec![problem],
+    for (service, listen) in listeners(config) {
+        let known = running.is_some_and(|running| {
+            listeners(running).any(|(_, before)| before.value == listen.value)
+        });
+        let place = &listen.place;
+        let mut outside = |problem: Problem| {
+            let problem = if known { waiting(&problem) } else { problem };
+            problems.push(problem.at(place));
         };
-        problems.extend(found.into_iter().map(|problem| problem.at(&listen.place)));
+        match listen.value.resolve(interfaces) {
+            Ok(addresses) => {
+                for address in addresses {
+                    match config.bind.judge(address, interfaces) {
+                        Ok(()) => wanted.push(Wanted {
+                            service: Arc::clone(&service.name),
+                            address,
+                            place: place.clone(),
+                            known,
+                        }),
+                        Err(problem) => outside(problem),
+                    }
+                }
+            }
+            Err(problem) => outside(problem),
+        }
     }
-    problems
+    (wanted, problems)
+}
+
+/// A listener that cannot be had for now, which is no reason to stop the others.
+pub(super) fn waiting(problem: &Problem) -> Problem {
+    let what = format!("{}; the listener waits until that changes", problem.message());
+    Problem::warning(problem.fault(), what, problem.remedy())
+}
+
+fn listeners(config: &Config) -> impl Iterator<Item = (&ServiceConfig, &Written<Listen>)> {
+    let listeners = config.services.iter().map(|service| (service, service.listen.iter()));
+    listeners.flat_map(|(service, listen)| listen.map(move |listen| (service, listen)))
 }
 
 /// Whoever breaks into the service must not find the key that makes certificates.
@@ -104,7 +156,12 @@ fn authority_key(config: &Config) -> Option<Problem> {
     Some(problem.at(&clients.place))
 }
 
-fn interfaces() -> Result<Interfaces, Problem> {
+fn ground(config: &Config) -> Result<Ground, Problem> {
+    Ok(Ground { policy: config.bind.clone(), interfaces: interfaces()? })
+}
+
+/// The interfaces of now.
+pub(super) fn interfaces() -> Result<Interfaces, Problem> {
     Interfaces::of_this_host().map_err(|error| {
         let what = format!("the interfaces of this host cannot be listed: {error}");
         Problem::error(Fault::BindFailed, what, "see whether the process may use netlink sockets")

@@ -80,7 +80,7 @@ impl fmt::Display for Upstream {
 
 /// Connects every session to an upstream. What the visitor says passes the frame gate and goes on
 /// unchanged; what the upstream answers goes back as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Where to.
     pub to: Upstream,

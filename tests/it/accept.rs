@@ -88,7 +88,7 @@ async fn a_stranger_in_the_middle_of_its_handshake_is_told_that_the_server_drain
     let nobody = Visitor::new(&set, None);
     drop(nobody.say(hall.address("echo"), b"").await);
     assert_eq!(hall.verdict().await, "handshake.no-certificate");
-    hall.stopper.drain();
+    hall.control.drain();
     assert_eq!(hall.verdict().await, "accept.draining");
     assert_eq!(hear(&mut stranger).await.unwrap_or_default(), b"");
     hall.running.await.unwrap().unwrap();

@@ -44,7 +44,7 @@ async fn a_burst_is_summarised_and_nothing_is_lost() {
     for _ in 0..30 {
         drop(Visitor::new(&set, None).say(hall.address("echo"), b"").await);
     }
-    hall.stopper.drain();
+    hall.control.drain();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     while counts.values().sum::<u64>() < 30 + 25 {
         let (kind, count) = match hall.event().await {
@@ -59,8 +59,9 @@ async fn a_burst_is_summarised_and_nothing_is_lost() {
             other @ (Event::Permitted(..)
             | Event::Left(..)
             | Event::Cut(..)
-            | Event::Refreshed(_)
-            | Event::Kept(_)) => {
+            | Event::Reloaded { .. }
+            | Event::Kept(_)
+            | Event::Rebound { .. }) => {
                 panic!("{other:?}")
             }
         };

@@ -11,9 +11,10 @@ use std::process::Command;
 use doorward::bind::{BindPolicy, Interfaces, Listen, PortRange, Scope, ScopeRule};
 use doorward::place::{Place, Written};
 use doorward::problem::{Fault, Problem};
+use tokio::io::AsyncWriteExt;
 
 use crate::cli::{Guard, doorward, said};
-use crate::support::{ALICE, Set};
+use crate::support::{ALICE, Hall, Set, Visitor};
 
 /// Set in the child that this binary starts of itself inside the namespace.
 const INSIDE: &str = "DOORWARD_TEST_INSIDE";
@@ -251,4 +252,58 @@ fn a_door_that_is_open_to_every_network_says_so_at_the_start() {
     assert!(guard.report().iter().any(|line| line.ends_with(&exposure)), "{:?}", guard.report());
     let err = guard.stop();
     assert!(err.contains("bind.open-to-all warning: "), "{err}");
+}
+
+#[test]
+fn an_address_that_disappears_takes_its_socket_and_sessions_along_and_may_come_back() {
+    let name =
+        "bind::an_address_that_disappears_takes_its_socket_and_sessions_along_and_may_come_back";
+    if !on_a_host_of_its_own(name) {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let set = Set::new();
+        let ip = |command: &str| {
+            assert!(Command::new("ip").args(command.split(' ')).status().unwrap().success());
+        };
+        // IPv4 alone: an address of the other family is not to be had while the kernel looks for twins.
+        ip("-6 addr flush dev d0");
+        let tables = set.tables("").replace("[bind]\n", "[bind]\nscope = [\"d0\"]\n");
+        let tables = tables.replace("\"127.0.0.0/8\"", "\"10.0.0.0/8\"");
+        let listen = "listen = { interface = \"d0\", port = 9443 }";
+        let mut hall =
+            Hall::of(&format!("{tables}{}", ALICE.replace("listen = \"127.0.0.1:0\"", listen)));
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 9443);
+        let alice = Visitor::new(&set, Some(&set.client("alice")));
+        let mut session = alice.enter_as(at("10.20.0.6"), "localhost").await.unwrap();
+        hall.permitted().await;
+
+        ip("addr del 10.20.0.6/24 dev d0");
+        assert_eq!(hall.verdict().await, "accept.out-of-scope");
+        assert_eq!(hall.rebound().await, ([].into(), ["10.20.0.6:9443".to_owned()].into()));
+        session.get_ref().0.set_zero_linger().unwrap();
+        drop(session.shutdown().await);
+        ip("addr add 10.20.0.6/24 dev d0");
+        assert_eq!(hall.rebound().await, (["10.20.0.6:9443".to_owned()].into(), [].into()));
+        alice.enter_as(at("10.20.0.6"), "localhost").await.unwrap();
+        hall.permitted().await;
+
+        // The whole interface goes, and the listener waits for it.
+        ip("link del d0");
+        let (opened, closed) = hall.rebound().await;
+        assert_eq!((opened.len(), closed.len()), (0, 2), "{closed:?}");
+        hall.control.reload().await.expect("a listener that waits refuses no new state");
+        ip("link add d0 type veth peer name d1");
+        ip("link set d0 up");
+        ip("link set d1 up");
+        ip("addr add 10.20.0.9/24 dev d0");
+        loop {
+            if hall.rebound().await.0.contains(&"10.20.0.9:9443".to_owned()) {
+                break;
+            }
+        }
+        alice.enter_as(at("10.20.0.9"), "localhost").await.unwrap();
+        hall.permitted().await;
+    });
 }

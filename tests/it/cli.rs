@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use crate::support::{ALICE, Set, Visitor, prefixed};
 
@@ -13,6 +13,7 @@ const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
 /// A `doorward serve` that is ready. It ends with the test.
 pub(crate) struct Guard {
     child: Child,
+    stderr: Option<BufReader<ChildStderr>>,
     report: Vec<String>,
 }
 
@@ -30,7 +31,7 @@ impl Guard {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
         let report: Vec<_> = lines.take_while(|line| line != "ready").collect();
-        Self { child, report }
+        Self { child, stderr: None, report }
     }
 
     /// The first listener.
@@ -55,11 +56,25 @@ impl Guard {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// Waits for a line on standard error that holds these words.
+    pub(crate) fn hear(&mut self, words: &str) {
+        let stderr =
+            self.stderr.get_or_insert_with(|| BufReader::new(self.child.stderr.take().unwrap()));
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}");
+        }
+    }
+
     /// Stops it as an operator would, and gives back what it said on standard error.
     pub(crate) fn stop(&mut self) -> String {
         self.signal("TERM");
         let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        match (&mut self.stderr, self.child.stderr.take()) {
+            (Some(stderr), _) => stderr.read_to_string(&mut said).unwrap(),
+            (None, stderr) => stderr.unwrap().read_to_string(&mut said).unwrap(),
+        };
         assert!(self.child.wait().unwrap().success(), "{said}");
         said
     }
@@ -268,6 +283,24 @@ fn who_is_told_that_it_is_ready_may_end_it_at_once() {
         let said = Guard::start(&set, &(set.tables("") + ALICE)).stop();
         assert!(said.contains("stopping: "), "{said}");
     }
+}
+
+#[test]
+fn a_hangup_reads_the_files_anew_and_says_how_that_went() {
+    let set = Set::new();
+    let unwatched = format!("{}[server]\nwatch = false\n{ALICE}", set.tables(""));
+    let mut guard = Guard::start(&set, &unwatched);
+    let alice = Visitor::new(&set, Some(&set.client("alice")));
+    fs::write(set.path("doorward.toml"), unwatched.replace("permit", "premit")).unwrap();
+    guard.signal("HUP");
+    guard.hear("kept: the new state is refused");
+    let heard = block_on(alice.say(guard.address(), &prefixed(b"hi"))).unwrap();
+    assert_eq!(heard, prefixed(b"hi"));
+    fs::write(set.path("doorward.toml"), unwatched.replace("alice", "bob")).unwrap();
+    guard.signal("HUP");
+    guard.hear("reloaded: the new state is in force");
+    assert_eq!(block_on(alice.say(guard.address(), &prefixed(b"hi"))).unwrap(), b"");
+    assert!(guard.stop().contains("identity.not-permitted"));
 }
 
 #[test]

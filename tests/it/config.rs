@@ -94,13 +94,13 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 46, "keys of all tables");
+    assert_eq!(named, 47, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log } = &config;
+    let Config { bind, accept, handshake, services, drain, log, source } = &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
     assert_eq!(budgets.map(usize::from), [5, 4, 6]);
@@ -112,6 +112,8 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!(handshake.hints, Hints::Published);
     assert_eq!((handshake.deadline, *drain), (Duration::from_secs(7), Duration::from_millis(8)));
     assert_eq!(*log, LogFormat::Json);
+    assert_eq!((source.file.as_deref(), source.watch), (None, false));
+    assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
     let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
     assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:29:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
@@ -289,7 +291,7 @@ hints = true
 
 [server]
 drain = "8ms"
-
+watch = false
 [audit]
 format = "json"
 

@@ -366,7 +366,7 @@ async fn resume_after_revocation(
     set.revoke(9, &[&alice]);
     // The same port, so that the visitor would find its session again.
     let port = hall.address("echo").port();
-    hall.stopper.cut();
+    hall.control.cut();
     hall.running.await.unwrap().unwrap();
     let again = config(&set).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
     let mut hall = Hall::of(&again);

@@ -20,7 +20,7 @@ mod certs;
 mod config;
 mod handshake;
 mod peers;
-mod refresh;
+mod reload;
 mod inspect;
 mod service;
 mod trust;

@@ -197,7 +197,7 @@ async fn a_session_that_outlives_the_drain_is_cut() {
     let mut hall = Hall::with_service(&text, "own", Stubborn(Arc::default()));
     let mut stream = alice(&set).enter(hall.address("own")).await.unwrap();
     hall.permitted().await;
-    hall.stopper.drain();
+    hall.control.drain();
     assert_eq!(hall.verdict().await, "service.drained");
     assert_eq!(hear(&mut stream).await.unwrap(), b"");
     hall.running.await.unwrap().unwrap();
@@ -213,7 +213,7 @@ async fn a_drain_answers_what_was_said_and_ends_idle_sessions_at_once() {
     }
     let mut first = [0; 6];
     stream.read_exact(&mut first).await.unwrap();
-    hall.stopper.drain();
+    hall.control.drain();
     let heard = hear(&mut stream).await.unwrap();
     assert_eq!(heard, [prefixed(b"hi"), prefixed(b"hi")].concat());
     assert_eq!(hall.verdict().await, "left");

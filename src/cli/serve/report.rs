@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use doorward::address::{AddressGate, Effect};
 use doorward::bind::Interfaces;
@@ -19,7 +20,7 @@ pub(super) fn print(config: &Config, server: &Server, file: &Path) {
     let version = env!("CARGO_PKG_VERSION");
     screen::say(format_args!("doorward {version} with {}", file.display()));
     let interfaces = Interfaces::of_this_host().ok();
-    let mut open: BTreeMap<&str, Vec<SocketAddr>> = BTreeMap::new();
+    let mut open: BTreeMap<Arc<str>, Vec<SocketAddr>> = BTreeMap::new();
     for (service, address) in server.listeners() {
         open.entry(service).or_default().push(address);
     }

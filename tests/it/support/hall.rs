@@ -1,12 +1,14 @@
 //! A running server on ports of its own, whose record the test reads.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use doorward::audit::Event;
+use doorward::audit::{Audit, Event, Opening};
 use doorward::config::Config;
 use doorward::problem::{Problem, Severity};
-use doorward::server::{Server, Stopper};
+use doorward::server::{Control, Server};
 use doorward::service::Service;
 use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
@@ -17,8 +19,9 @@ use super::Set;
 /// A server in this process. It ends with the test.
 pub(crate) struct Hall {
     listeners: Vec<(String, SocketAddr)>,
+    audit: Arc<Audit>,
     events: Receiver<Event>,
-    pub(crate) stopper: Stopper,
+    pub(crate) control: Control,
     pub(crate) running: JoinHandle<Result<(), Problem>>,
     pub(crate) warnings: Vec<Problem>,
 }
@@ -34,18 +37,25 @@ impl Hall {
         Self::run(server(text).unwrap_or_else(|problems| panic!("{problems:#?}")))
     }
 
+    /// Opens a hall with these tables in a file that may be changed.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let (config, _) = Config::read(path).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        Self::run(Server::open(&config).unwrap_or_else(|problems| panic!("{problems:#?}")))
+    }
+
     /// Opens a hall with an own service behind the door called `name`.
     pub(crate) fn with_service(text: &str, name: &str, service: impl Service) -> Self {
         Self::run(server(text).unwrap().with_service(name, service).unwrap())
     }
 
     fn run(server: Server) -> Self {
-        let listeners = server.listeners().map(|(name, at)| (name.to_owned(), at)).collect();
-        let events = server.audit().listen();
-        let stopper = server.stopper();
+        let listeners = server.listeners().map(|(name, at)| (name.to_string(), at)).collect();
+        let audit = server.audit();
+        let events = audit.listen();
+        let control = server.control();
         let warnings = server.warnings().to_vec();
         let running = tokio::spawn(server.run());
-        Self { listeners, events, stopper, running, warnings }
+        Self { listeners, audit, events, control, running, warnings }
     }
 
     /// The first listener of a service.
@@ -75,16 +85,18 @@ impl Hall {
             let code = match &event {
                 Event::Refused(_, refused, _) | Event::Cut(_, _, _, refused) => refused.code(),
                 Event::Left(..) => "left",
-                Event::Permitted(..) | Event::More(..) | Event::Refreshed(_) | Event::Kept(_) => {
-                    continue;
-                }
+                Event::Permitted(..)
+                | Event::More(..)
+                | Event::Reloaded { .. }
+                | Event::Kept(_)
+                | Event::Rebound { .. } => continue,
             };
             return (code, event);
         }
     }
 
     /// Waits until changed files were judged: nothing, or the codes of the errors they have.
-    pub(crate) async fn refreshed(&mut self) -> Vec<&'static str> {
+    pub(crate) async fn reloaded(&mut self) -> Vec<&'static str> {
         loop {
             let event = self.event().await;
             if let Event::Kept(problems) = event {
@@ -92,8 +104,38 @@ impl Hall {
                     problems.iter().filter(|problem| problem.severity() == Severity::Error);
                 return errors.map(|problem| problem.fault().code()).collect();
             }
-            if matches!(event, Event::Refreshed(_)) {
+            if matches!(event, Event::Reloaded { .. }) {
                 return Vec::new();
+            }
+        }
+    }
+
+    /// Reads the files anew, now; how the listeners are afterwards is known to the hall.
+    pub(crate) async fn reload(&mut self) -> Result<(), Vec<&'static str>> {
+        let codes = |problems: Vec<Problem>| {
+            let errors = problems.iter().filter(|problem| problem.severity() == Severity::Error);
+            errors.map(|problem| problem.fault().code()).collect::<Vec<_>>()
+        };
+        // Sessions may be cut before the reload is told of; those events are left for the test.
+        let mut events = self.audit.listen();
+        self.control.reload().await.map(drop).map_err(codes)?;
+        loop {
+            if let Event::Reloaded { opened, closed, .. } = events.recv().await.unwrap() {
+                let gone = |at: &SocketAddr| closed.iter().any(|opening| opening.at == *at);
+                self.listeners.retain(|(_, at)| !gone(at));
+                let new = opened.into_iter().map(|new| (new.service.to_string(), new.at));
+                self.listeners.extend(new);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the bind policy was applied to other interfaces: what was opened and what closed.
+    pub(crate) async fn rebound(&mut self) -> (Vec<String>, Vec<String>) {
+        let at = |list: Vec<Opening>| list.iter().map(|one| one.at.to_string()).collect();
+        loop {
+            if let Event::Rebound { opened, closed, .. } = self.event().await {
+                return (at(opened), at(closed));
             }
         }
     }

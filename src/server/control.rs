@@ -1,0 +1,97 @@
+//! What changes and ends a running server, from a signal handler, a socket or a test.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::Closing;
+use crate::problem::{Fault, Problem};
+
+/// Changes and ends a running server.
+#[derive(Clone, Debug)]
+pub struct Control {
+    closing: Closing,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What a running server is asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    Reload(Answer),
+}
+
+/// What came of an order: the warnings of the new state, or why the old one stays.
+type Outcome = Result<Vec<Problem>, Vec<Problem>>;
+
+/// Where the outcome of an order goes.
+#[derive(Debug)]
+pub(super) struct Answer(oneshot::Sender<Outcome>);
+
+impl Answer {
+    pub(super) fn give(self, outcome: Outcome) {
+        // Whoever asked may have gone.
+        drop(self.0.send(outcome));
+    }
+}
+
+/// The orders of all [`Control`]s.
+pub(super) struct Orders(mpsc::Receiver<Order>);
+
+impl Orders {
+    /// The next order; none ever when nobody is left to give one.
+    pub(super) async fn next(&mut self) -> Order {
+        match self.0.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no more orders.
+    pub(super) fn close(&mut self) {
+        self.0.close();
+        while self.0.try_recv().is_ok() {}
+    }
+}
+
+pub(super) fn pair() -> (Control, Orders) {
+    let (orders, receiver) = mpsc::channel(MOST_ORDERS);
+    (Control { closing: Closing::default(), orders }, Orders(receiver))
+}
+
+impl Control {
+    /// Takes nobody new, and lets sessions finish what was begun.
+    pub fn drain(&self) {
+        self.closing.drain.cancel();
+    }
+
+    /// Ends whatever still runs.
+    pub fn cut(&self) {
+        self.closing.drain.cancel();
+        self.closing.cut.cancel();
+    }
+
+    /// Reads the configuration and every file it names anew, and answers when the new state is in force,
+    /// with its warnings. Every live session is judged again by it, and cut where it no longer passes.
+    ///
+    /// # Errors
+    /// Every problem of the new state, as [`super::check`] tells them; the old state serves on. So it does
+    /// where the server is stopping.
+    pub async fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let (answer, outcome) = oneshot::channel();
+        let order = Order::Reload(Answer(answer));
+        if self.orders.send(order).await.is_err() {
+            return Err(vec![stopping()]);
+        }
+        outcome.await.unwrap_or_else(|_| Err(vec![stopping()]))
+    }
+
+    pub(super) fn closing(&self) -> &Closing {
+        &self.closing
+    }
+}
+
+fn stopping() -> Problem {
+    let what = "the server is stopping, and takes no new state";
+    Problem::error(Fault::ServerStopping, what, "start it again: it reads its files then")
+}
+
+/// Orders wait their turn; more of them than this make the asker wait.
+const MOST_ORDERS: usize = 16;
