@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
@@ -12,8 +12,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Accepted, Members, StrangerSeat};
-use crate::address::AddressGate;
-use crate::audit::{Audit, Event, Visit};
+use crate::address::{AddressGate, Bans};
+use crate::audit::{self, Audit, Event, Visit};
 use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
 use crate::handshake::{Handshake, Presented, TurnedAway};
@@ -26,6 +26,7 @@ use crate::service::{Counted, Frames, Service, linger};
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub(crate) ground: Arc<Ground>,
+    pub(crate) bans: Arc<Bans>,
     pub(crate) address: Arc<AddressGate>,
     pub(crate) handshake: Handshake,
     pub(crate) identity: Arc<IdentityGate>,
@@ -83,6 +84,7 @@ impl Rooms {
         accepted: Accepted<TcpStream>,
         closing: &Closing,
     ) -> Result<Seated<TcpStream>, Leaving> {
+        self.bans.judge(accepted.peer(), SystemTime::now())?;
         let admitted = self.address.admit(accepted)?;
         let authenticated = tokio::select! {
             biased;
@@ -106,6 +108,11 @@ impl Rooms {
         let session = Session::new(&stream, &caller, visit.listener);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
         let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        let _present = audit.enter(audit::Session {
+            visit: visit.clone(),
+            caller: caller.clone(),
+            tally: frames.shared_tally(),
+        });
         let served = tokio::select! {
             biased;
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
@@ -187,6 +194,7 @@ impl Rooms {
     fn judge_again(&self, session: &Session) -> Result<(), Refused> {
         let Session { caller, local, chain } = session;
         self.ground.judge(*local)?;
+        self.bans.judge(caller.peer(), SystemTime::now())?;
         self.address.judge(caller.peer())?;
         self.handshake.judge_again(chain, UnixTime::now())?;
         self.identity.judge(caller.presented(), caller.peer())?;

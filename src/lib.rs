@@ -104,5 +104,6 @@ pub mod audit;
 pub(crate) mod connection;
 pub mod config;
 pub mod server;
+pub mod admin;
 pub mod client;
 pub mod proof;

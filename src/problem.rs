@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use crate::place::Place;
 
 macro_rules! faults {
@@ -61,6 +63,8 @@ faults! {
     AddressListUnreadable, "address.list-unreadable", "A list file cannot be read.";
     AddressNobody, "address.nobody", "The list allows no address, so nobody gets in.";
     AddressOneFamily, "address.one-family", "The list covers one address family, the listeners both.";
+    AddressTooManyBans, "address.too-many-bans", "As many networks are banned as may be.";
+    AddressNotBanned, "address.not-banned", "The network is not banned.";
     HandshakeUnreadable, "handshake.unreadable", "A certificate, key or revocation file cannot be read.";
     HandshakeKeyExposed, "handshake.key-exposed", "The private key can be read by others than its owner.";
     HandshakeKeyMismatch, "handshake.key-mismatch", "The private key does not belong to the certificate.";
@@ -80,6 +84,10 @@ faults! {
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
+    AdminNoServer, "admin.no-server", "No server answers at the admin socket.";
+    AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";
+    AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
+    AdminBadUser, "admin.bad-user", "A user in [admin] does not exist on this machine.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";
@@ -203,6 +211,25 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// For programs: severity, code, place, message and remedy, each in a field of its own.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut object = serializer.serialize_struct("Problem", 7)?;
+        object.serialize_field("severity", severity)?;
+        object.serialize_field("code", self.fault.code())?;
+        object.serialize_field("file", &self.place.as_ref().map(Place::file))?;
+        object.serialize_field("line", &self.place.as_ref().map(Place::line))?;
+        object.serialize_field("column", &self.place.as_ref().map(Place::column))?;
+        object.serialize_field("message", &self.message)?;
+        object.serialize_field("remedy", &self.remedy)?;
+        object.end()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! The address gate: may this address talk to us at all?
 
+mod bans;
 mod list;
 mod ranges;
 
@@ -13,6 +14,7 @@ use crate::peer::PeerAddr;
 use crate::place::Place;
 use crate::refusal::{Refusal, Refused};
 
+pub use bans::{Ban, Bans};
 pub use list::parse_list;
 use ranges::Ranges;
 

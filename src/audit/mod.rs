@@ -1,6 +1,7 @@
 //! The record: one event for every verdict, both ways, with its code.
 
 mod burst;
+mod ledger;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,9 @@ use crate::refusal::{Refusal, Refused};
 use crate::service::Counted;
 
 use burst::Burst;
+use ledger::Ledger;
+pub(crate) use ledger::Present;
+pub use ledger::{Noted, Session, Totals};
 
 /// One visit: from the knock to the last byte.
 #[derive(Clone, Debug)]
@@ -86,12 +90,14 @@ pub struct Audit {
     visits: AtomicU64,
     burst: Mutex<Burst>,
     listeners: broadcast::Sender<Event>,
+    ledger: Arc<Ledger>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let (listeners, _) = broadcast::channel(REMEMBERED);
-        Self { visits: AtomicU64::new(0), burst: Mutex::default(), listeners }
+        let (visits, burst, ledger) = (AtomicU64::new(0), Mutex::default(), Arc::default());
+        Self { visits, burst, listeners, ledger }
     }
 }
 
@@ -109,8 +115,32 @@ impl Audit {
         self.listeners.subscribe()
     }
 
+    /// The counts since the server started.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.ledger.totals()
+    }
+
+    /// The last refusals, the newest first; at most 256 are remembered.
+    #[must_use]
+    pub fn last_refusals(&self) -> Vec<Noted> {
+        self.ledger.last()
+    }
+
+    /// Every session that is open, the oldest first.
+    #[must_use]
+    pub fn present(&self) -> Vec<Session> {
+        self.ledger.present()
+    }
+
+    /// Keeps a session among those present, as long as the answer is held.
+    pub(crate) fn enter(&self, session: Session) -> Present {
+        self.ledger.enter(session)
+    }
+
     /// Records an event.
     pub fn record(&self, event: Event, now: Instant) {
+        self.ledger.note(&event);
         let alone = match &event {
             Event::Refused(visit, refused, _) => {
                 self.burst().count(refused.refusal(), visit.peer.source(), now)

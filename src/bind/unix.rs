@@ -46,7 +46,8 @@ impl Drop for SocketFile {
 /// such a leftover is in the way; [`Fault::BindInUse`] where somebody listens there;
 /// [`Fault::BindNotPermitted`] or [`Fault::BindFailed`] where the system refuses.
 pub fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Problem> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let named = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = named.unwrap_or(Path::new("."));
     let opened = File::open(directory).and_then(|file| Ok((file.metadata()?, file)));
     let (found, held) = opened.map_err(|error| refused(directory, &error))?;
     judge_directory(directory, &found)?;
@@ -54,8 +55,8 @@ pub fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), P
     lock(&held, directory)?;
     clear(path)?;
     let listener = listen(path, mode).map_err(|error| refused(path, &error))?;
-    let made = fs::symlink_metadata(path).map_err(|error| refused(path, &error))?;
-    Ok((listener, SocketFile { path: path.to_owned(), identity: identity(&made) }))
+    let fresh = fs::symlink_metadata(path).map_err(|error| refused(path, &error))?;
+    Ok((listener, SocketFile { path: path.to_owned(), identity: identity(&fresh) }))
 }
 
 /// Whoever can rename files in a directory can put a socket of its own in the place of ours.
@@ -89,10 +90,9 @@ fn judge_directory(directory: &Path, found: &Metadata) -> Result<(), Problem> {
 fn lock(directory: &File, name: &Path) -> Result<(), Problem> {
     for _ in 0..LOCK_TRIES {
         match directory.try_lock() {
-            Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => sleep(BETWEEN_TRIES),
-            // A file system without locks: the check below is all there is.
-            Err(TryLockError::Error(_)) => return Ok(()),
+            // On a file system without locks the check below is all there is.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }
     }
     let what = format!("another process holds a lock on {}", name.display());
@@ -249,10 +249,8 @@ mod tests {
     #[test]
     fn of_many_that_start_at_once_one_gets_the_socket() {
         let (_directory, path) = directory();
-        drop(open_unix(&path, 0o600).map(|(listener, file)| {
-            drop(listener);
-            std::mem::forget(file);
-        }));
+        // A leftover: its server ended without taking it away.
+        drop(UnixListener::bind(&path).unwrap());
         let opened: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| open_unix(&path, 0o600).ok())).collect();

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Exit {
         screen::say(json!({
             "config": args.config.config.display().to_string(),
             "refused": exit == Exit::Refused,
-            "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+            "problems": problems,
         }));
         return exit;
     }
@@ -43,19 +43,4 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     screen::say(format_args!("{}: {}", args.config.config.display(), screen::count(&problems)));
     exit
-}
-
-fn problem_json(problem: &Problem) -> serde_json::Value {
-    json!({
-        "severity": match problem.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        },
-        "code": problem.fault().code(),
-        "file": problem.place().map(doorward::place::Place::file),
-        "line": problem.place().map(doorward::place::Place::line),
-        "column": problem.place().map(doorward::place::Place::column),
-        "message": problem.message(),
-        "remedy": problem.remedy(),
-    })
 }

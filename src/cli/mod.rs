@@ -1,5 +1,6 @@
 //! What is typed, and which verb it means.
 
+mod admin;
 mod certs;
 mod check;
 mod connect;
@@ -30,6 +31,14 @@ enum Verb {
     Certs(certs::Args),
     /// Explain a code: what it means, and what to do about it.
     Explain(explain::Args),
+    /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
+    Status(admin::StatusArgs),
+    /// Let a running server read its files anew.
+    Reload(admin::ReloadArgs),
+    /// Keep an address out of a running server for a while.
+    Ban(admin::BanArgs),
+    /// Let a running server finish its sessions, and end.
+    Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
 }
@@ -63,6 +72,10 @@ pub(crate) fn run() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Certs(args) => certs::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Status(args) => admin::status(&args),
+        Verb::Reload(args) => admin::reload(&args),
+        Verb::Ban(args) => admin::ban(&args),
+        Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
     };
     exit.into()

@@ -4,6 +4,7 @@ mod report;
 
 use std::path::Path;
 
+use doorward::admin::Admin;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
@@ -63,15 +64,25 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
+        let admin = match config.admin.as_ref().map(Admin::open).transpose() {
+            Ok(admin) => admin,
+            Err(problem) => return refuse(&[problem]),
+        };
         report::print(&config, &server, &args.config.config);
-        guard(server, signals).await
+        guard(server, signals, admin).await
     })
 }
 
-async fn guard(server: Server, signals: Signals) -> Exit {
+async fn guard(server: Server, signals: Signals, admin: Option<Admin>) -> Exit {
     let stopping = tokio::spawn(obey(signals, server.control()));
+    let asked = admin.map(|admin| tokio::spawn(admin.run(server.control())));
     let ended = server.run().await;
     stopping.abort();
+    if let Some(asked) = asked {
+        asked.abort();
+        // Its file is removed when the task is gone.
+        drop(asked.await);
+    }
     match ended {
         Ok(()) => Exit::Fine,
         Err(problem) => {

@@ -20,6 +20,7 @@ mod frame;
 mod rooms;
 mod service;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +52,19 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
+    pub admin: Option<AdminSettings>,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
+}
+
+/// What `[admin]` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where the socket is.
+    pub socket: Written<PathBuf>,
+    /// The numbers of the users who may ask, besides root and the server's own.
+    pub users: Vec<u32>,
 }
 
 /// The files that made a configuration, and whether a change of them counts at once.
@@ -92,6 +104,15 @@ pub enum ServiceKind {
     Echo,
     /// The session goes on to an upstream.
     Forward(Forward),
+}
+
+impl fmt::Display for ServiceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceKind::Echo => f.write_str("echo"),
+            ServiceKind::Forward(forward) => write!(f, "forward to {}", forward.to),
+        }
+    }
 }
 
 /// How the log is written.
@@ -134,6 +155,26 @@ impl Config {
         }
     }
 
+    /// The admin socket that the file at `path` names, whatever else is wrong in it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no TOML, or names none.
+    pub fn admin_socket(path: &Path) -> Result<PathBuf, Problem> {
+        let file = path.display().to_string();
+        let at = |problem: Problem| problem.at(&Place::new(Arc::from(file.as_str()), 0, 0));
+        let text = source::text_of(path, LONGEST_FILE)
+            .map_err(|unreadable| at(unreadable.problem(Fault::ConfigUnreadable, "the file")))?;
+        let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let remedy = "mend the file, or name the socket with --socket";
+            at(Problem::error(Fault::ConfigSyntax, error.message(), remedy))
+        })?;
+        let socket = tables.get("admin").and_then(|admin| admin.get("socket"));
+        socket.and_then(toml::Value::as_str).map(PathBuf::from).ok_or_else(|| {
+            let remedy = "add [admin] with socket = \"doorward.sock\", and start the server again";
+            at(Problem::error(Fault::AdminNoSocket, "the file names no admin socket", remedy))
+        })
+    }
+
     /// Every file that a change of counts for: the configuration, its lists, and those of the handshake.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
@@ -151,6 +192,8 @@ impl Config {
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let server = rooms::server(top.table("server", "[server]"));
         let log = rooms::audit(top.table("audit", "[audit]"));
+        let admin = top.table("admin", "[admin]");
+        let admin = admin.is_written().then(|| rooms::admin(admin));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         let (drain, watch) = server?;
@@ -162,6 +205,10 @@ impl Config {
             services: services?,
             drain,
             log: log?,
+            admin: match admin {
+                Some(admin) => Some(admin?),
+                None => None,
+            },
             source: Source { file: None, lists, watch },
         })
     }

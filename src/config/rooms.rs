@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::LogFormat;
 use super::document::{Document, quoted};
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::words::nearest;
+use super::{AdminSettings, LogFormat};
 use crate::accept::Budgets;
 use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
 use crate::handshake::{HandshakeSettings, Hints, Versions};
@@ -206,6 +206,57 @@ pub(super) fn server(mut section: Section<'_>) -> Option<(Duration, bool)> {
     Some((drain?, watch?))
 }
 
+/// `[admin]`: where an operator may talk to the running server, and who may.
+pub(super) fn admin(mut section: Section<'_>) -> Option<AdminSettings> {
+    let socket = section.required("socket", "\"doorward.sock\"").and_then(|entry| {
+        let path = entry.path()?;
+        if path.value.as_os_str().len() > LONGEST_SOCKET_PATH {
+            entry.blame(
+                Fault::ConfigBadValue,
+                format!(
+                    "{entry} has more than {LONGEST_SOCKET_PATH} bytes, and no socket can be there"
+                ),
+                "choose a shorter path",
+            );
+            return None;
+        }
+        Some(path)
+    });
+    let users = section.or("users", Vec::new(), |entry| entry.each(user));
+    section.finish();
+    Some(AdminSettings { socket: socket?, users: users? })
+}
+
+/// A user of this machine, by name or number.
+fn user(entry: &Entry<'_>) -> Option<u32> {
+    if let DeValue::Integer(_) = entry.value() {
+        return entry.number(&USER);
+    }
+    let name = entry.string()?;
+    let found = user_named(name.value);
+    if found.is_none() {
+        entry.blame(
+            Fault::AdminBadUser,
+            format!("{} is no user of this machine", quoted(name.value)),
+            "name a user that exists, or write its number without quotes",
+        );
+    }
+    found
+}
+
+#[cfg(unix)]
+fn user_named(name: &str) -> Option<u32> {
+    // The database takes C strings, and an empty name is nobody's.
+    let asked = !name.is_empty() && !name.contains('\0');
+    let user = asked.then(|| nix::unistd::User::from_name(name).ok().flatten()).flatten();
+    user.map(|user| user.uid.as_raw())
+}
+
+#[cfg(not(unix))]
+fn user_named(_: &str) -> Option<u32> {
+    None
+}
+
 /// `[audit]`: how the log is written.
 pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
     let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -221,6 +272,11 @@ const DEFAULT: &str = "the default";
 const UNPRIVILEGED: &str = "1024-65535";
 
 const PORT: Bounds<u16> = Bounds { range: 1..=u16::MAX, why: "there are no others" };
+
+const USER: Bounds<u32> = Bounds { range: 0..=u32::MAX, why: "users have no others" };
+
+/// `sun_path` of Linux holds 108 bytes with its final zero.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// A million connections hold a million descriptors, more than one host is set up for.
 const BUDGET: Bounds<usize> =

@@ -1,7 +1,10 @@
 //! What changes and ends a running server, from a signal handler, a socket or a test.
 
+use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
+use super::status::Status;
+use crate::address::Ban;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
 
@@ -15,18 +18,21 @@ pub struct Control {
 /// What a running server is asked for.
 #[derive(Debug)]
 pub(super) enum Order {
-    Reload(Answer),
+    Reload(Answer<Reloaded>),
+    Status(Answer<Status>),
+    Ban(IpNet, Ban, Answer<Result<(), Problem>>),
+    Lift(IpNet, Answer<Result<(), Problem>>),
 }
 
-/// What came of an order: the warnings of the new state, or why the old one stays.
-type Outcome = Result<Vec<Problem>, Vec<Problem>>;
+/// What came of a reload: the warnings of the new state, or why the old one stays.
+pub(super) type Reloaded = Result<Vec<Problem>, Vec<Problem>>;
 
 /// Where the outcome of an order goes.
 #[derive(Debug)]
-pub(super) struct Answer(oneshot::Sender<Outcome>);
+pub(super) struct Answer<T>(oneshot::Sender<T>);
 
-impl Answer {
-    pub(super) fn give(self, outcome: Outcome) {
+impl<T> Answer<T> {
+    pub(super) fn give(self, outcome: T) {
         // Whoever asked may have gone.
         drop(self.0.send(outcome));
     }
@@ -75,12 +81,37 @@ impl Control {
     /// Every problem of the new state, as [`super::check`] tells them; the old state serves on. So it does
     /// where the server is stopping.
     pub async fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
+        self.order(Order::Reload).await.unwrap_or_else(|problem| Err(vec![problem]))
+    }
+
+    /// The state of the server now.
+    ///
+    /// # Errors
+    /// [`Fault::ServerStopping`] once it has ended.
+    pub async fn status(&self) -> Result<Status, Problem> {
+        self.order(Order::Status).await
+    }
+
+    /// Keeps a network out until `ban` ends, and cuts its sessions. An earlier ban of it is replaced.
+    ///
+    /// # Errors
+    /// [`Fault::AddressTooManyBans`] where as many are banned as may be.
+    pub async fn ban(&self, network: IpNet, ban: Ban) -> Result<(), Problem> {
+        self.order(|answer| Order::Ban(network, ban, answer)).await?
+    }
+
+    /// Ends the ban of exactly this network.
+    ///
+    /// # Errors
+    /// [`Fault::AddressNotBanned`] where there is none.
+    pub async fn lift(&self, network: IpNet) -> Result<(), Problem> {
+        self.order(|answer| Order::Lift(network, answer)).await?
+    }
+
+    async fn order<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Problem> {
         let (answer, outcome) = oneshot::channel();
-        let order = Order::Reload(Answer(answer));
-        if self.orders.send(order).await.is_err() {
-            return Err(vec![stopping()]);
-        }
-        outcome.await.unwrap_or_else(|_| Err(vec![stopping()]))
+        self.orders.send(order(Answer(answer))).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())
     }
 
     pub(super) fn closing(&self) -> &Closing {
@@ -88,7 +119,7 @@ impl Control {
     }
 }
 
-fn stopping() -> Problem {
+pub(super) fn stopping() -> Problem {
     let what = "the server is stopping, and takes no new state";
     Problem::error(Fault::ServerStopping, what, "start it again: it reads its files then")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -9,7 +10,9 @@ use tokio_util::task::TaskTracker;
 use super::after_a_restart;
 use super::doors::{Doors, Hands, Moved};
 use super::prepare::{Ready, interfaces, wanted};
+use super::status::Seats;
 use crate::accept::{Budgets, Members, Strangers};
+use crate::address::Bans;
 use crate::audit::{Audit, Opening};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
@@ -23,9 +26,11 @@ pub(super) struct House {
     pub(super) ground: Arc<Ground>,
     pub(super) handshake: Handshake,
     pub(super) doors: Doors,
+    pub(super) sandbox: Vec<String>,
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
+    bans: Arc<Bans>,
     services: BTreeMap<Arc<str>, Guarded>,
     /// Services of the embedding program, which take the place of the configured kind.
     own: HashMap<Arc<str>, Arc<dyn Service>>,
@@ -69,9 +74,11 @@ impl House {
             ground: Arc::new(ground),
             handshake,
             doors: Doors::default(),
+            sandbox: Vec::new(),
             budgets,
             strangers: Strangers::new(budgets),
             members: Members::new(budgets),
+            bans: Arc::default(),
             services: BTreeMap::new(),
             own: HashMap::new(),
             waiting: Vec::new(),
@@ -93,6 +100,36 @@ impl House {
     /// The budgets in force.
     pub(super) fn budgets(&self) -> Budgets {
         self.budgets
+    }
+
+    /// How many seats are taken: by strangers, and by members.
+    pub(super) fn seats(&self) -> (Seats, Seats) {
+        let Budgets { strangers, members, .. } = self.budgets;
+        (
+            Seats { taken: self.strangers.seated(), all: strangers.get() },
+            Seats { taken: self.members.seated(), all: members.get() },
+        )
+    }
+
+    /// The networks that are kept out for a while.
+    pub(super) fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    /// Changes the bans, and judges every live session by them.
+    pub(super) fn ban(&mut self, change: impl FnOnce(&mut Bans) -> bool) -> bool {
+        let changed = change(Arc::make_mut(&mut self.bans));
+        if changed {
+            self.furnish();
+        }
+        changed
+    }
+
+    /// Forgets the bans whose time is over.
+    pub(super) fn expire_bans(&mut self, now: SystemTime) {
+        if self.bans.iter().any(|(_, ban)| ban.until <= now) {
+            self.ban(|bans| bans.expire(now));
+        }
     }
 
     /// Puts an own service behind the door called `name`, now and after every reload.
@@ -132,6 +169,9 @@ impl House {
         let moved = self.doors.prepare(&wanted, &ground, &before).await?;
         if config.log != self.config.log {
             warnings.push(after_a_restart("format in [audit]"));
+        }
+        if config.admin != self.config.admin {
+            warnings.push(after_a_restart("[admin]"));
         }
         self.config = config;
         self.ground = ground;
@@ -213,6 +253,7 @@ impl House {
     fn rooms(&self, service: &ServiceConfig, behind: Arc<dyn Service>) -> Rooms {
         Rooms {
             ground: Arc::clone(&self.ground),
+            bans: Arc::clone(&self.bans),
             address: Arc::clone(&service.address),
             handshake: self.handshake.clone(),
             identity: Arc::clone(&service.identity),

@@ -5,6 +5,7 @@ mod control;
 mod doors;
 mod house;
 mod prepare;
+pub mod status;
 mod watch;
 
 use std::net::SocketAddr;
@@ -12,12 +13,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Budgets;
-use crate::audit::{Audit, Event};
+use crate::address::Bans;
+use crate::audit::{Audit, Event, TARGET};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
@@ -25,10 +28,11 @@ use crate::service::Service;
 
 use calendar::Calendar;
 pub use control::Control;
-use control::{Order, Orders};
+use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use prepare::check;
 use prepare::{Ready, prepare};
+use status::{Reloads, Status};
 use watch::Watch;
 
 /// A server whose sockets are open and whose files are read: nothing is left that could refuse.
@@ -41,6 +45,8 @@ pub struct Server {
     control: Control,
     orders: Orders,
     warnings: Vec<Problem>,
+    reloads: Reloads,
+    began: Instant,
 }
 
 impl Server {
@@ -53,7 +59,8 @@ impl Server {
         let ready = prepare(config, None)?;
         let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
         let (control, orders) = control::pair();
-        Ok(Self { house, watch, audit: Arc::default(), control, orders, warnings })
+        let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
+        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -108,13 +115,18 @@ impl Server {
             broken = Some(problem);
             closing.drain.cancel();
         }
-        self.orders.close();
         visitors.close();
-        tokio::select! {
-            () = visitors.wait() => {}
-            () = sleep(self.house.config.drain) => {}
-            () = closing.cut.cancelled() => {}
+        let enough = sleep(self.house.config.drain);
+        tokio::pin!(enough);
+        loop {
+            tokio::select! {
+                () = visitors.wait() => break,
+                () = &mut enough => break,
+                () = closing.cut.cancelled() => break,
+                order = self.orders.next() => self.obey_draining(order),
+            }
         }
+        self.orders.close();
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
@@ -138,19 +150,54 @@ impl Server {
                 order = self.orders.next() => Some(order),
                 _ = every.tick() => None,
             };
-            match order {
-                Some(Order::Reload(answer)) => answer.give(self.reload().await),
-                None => {
-                    self.look().await;
-                    calendar.tell(self.house.handshake.endings(), UnixTime::now());
+            if let Some(order) = order {
+                self.obey(order).await;
+                continue;
+            }
+            self.look().await;
+            calendar.tell(self.house.handshake.endings(), UnixTime::now());
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Reload(answer) => answer.give(self.reload().await),
+            Order::Status(answer) => answer.give(self.status()),
+            Order::Ban(network, ban, answer) => {
+                let why = ban.why.to_string();
+                let added = self.house.ban(|bans| bans.add(network, ban));
+                if added {
+                    tracing::warn!(target: TARGET, %network, why, "banned");
                 }
+                answer.give(if added { Ok(()) } else { Err(too_many_bans()) });
+            }
+            Order::Lift(network, answer) => {
+                let lifted = self.house.ban(|bans| bans.lift(network));
+                if lifted {
+                    tracing::info!(target: TARGET, %network, "ban lifted");
+                }
+                answer.give(if lifted { Ok(()) } else { Err(not_banned(network)) });
             }
         }
+    }
+
+    /// What may still be asked while the last sessions finish.
+    fn obey_draining(&self, order: Order) {
+        match order {
+            Order::Status(answer) => answer.give(Status { draining: true, ..self.status() }),
+            Order::Reload(answer) => answer.give(Err(vec![stopping()])),
+            Order::Ban(_, _, answer) | Order::Lift(_, answer) => answer.give(Err(stopping())),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status::of(&self.house, &self.audit, &self.reloads, self.began.elapsed())
     }
 
     /// What is done once a second.
     async fn look(&mut self) {
         self.audit.summarise(Instant::now());
+        self.house.expire_bans(SystemTime::now());
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
             self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
         }
@@ -178,6 +225,11 @@ impl Server {
             files = self.house.config.files();
         }
         self.watch.follow(&files, began);
+        self.reloads.last = Some(status::moment(began));
+        self.reloads.stale = outcome.is_err();
+        let count =
+            if outcome.is_ok() { &mut self.reloads.done } else { &mut self.reloads.refused };
+        *count = count.saturating_add(1);
         let (event, answer) = match outcome {
             Ok(Change { warnings, opened, closed }) => {
                 (Event::Reloaded { warnings: warnings.clone(), opened, closed }, Ok(warnings))
@@ -233,6 +285,17 @@ fn unread(panic: &str) -> Problem {
         format!("reading the new state failed: {panic}"),
         remedy,
     )
+}
+
+fn too_many_bans() -> Problem {
+    let what = format!("{} networks are banned already", Bans::MOST);
+    let remedy = "lift some, ban a wider network, or leave so many to a firewall";
+    Problem::error(Fault::AddressTooManyBans, what, remedy)
+}
+
+fn not_banned(network: IpNet) -> Problem {
+    let remedy = "doorward ban --list shows every ban; name the network as it stands there";
+    Problem::error(Fault::AddressNotBanned, format!("{network} is not banned"), remedy)
 }
 
 /// A setting that is read when the process starts, and not again.

@@ -106,6 +106,11 @@ impl Frames {
         &self.writer.tally
     }
 
+    /// The same counters, for whoever watches the session.
+    pub(crate) fn shared_tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.writer.tally)
+    }
+
     /// Ends the session so that the visitor can read everything: a last word where one is due, then
     /// `close_notify`, then a moment in which its own last bytes are taken off the wire.
     pub(crate) async fn farewell(mut self, last_word: Option<&str>) {

@@ -67,6 +67,11 @@ impl Guard {
         }
     }
 
+    /// Waits until it ends by itself, and says whether that was in order.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
     /// Stops it as an operator would, and gives back what it said on standard error.
     pub(crate) fn stop(&mut self) -> String {
         self.signal("TERM");
@@ -99,7 +104,7 @@ pub(crate) fn said(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 

@@ -31,7 +31,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 107, "files in the corpus");
+    assert_eq!(files.len(), 110, "files in the corpus");
 }
 
 #[test]
@@ -94,13 +94,13 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 47, "keys of all tables");
+    assert_eq!(named, 50, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log, source } = &config;
+    let Config { bind, accept, handshake, services, drain, log, source, admin } = &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
     assert_eq!(budgets.map(usize::from), [5, 4, 6]);
@@ -112,25 +112,27 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!(handshake.hints, Hints::Published);
     assert_eq!((handshake.deadline, *drain), (Duration::from_secs(7), Duration::from_millis(8)));
     assert_eq!(*log, LogFormat::Json);
+    let admin = admin.as_ref().unwrap();
+    assert_eq!((admin.socket.value.to_str().unwrap(), &admin.users[..]), ("e.sock", &[0, 12][..]));
     assert_eq!((source.file.as_deref(), source.watch), (None, false));
     assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
     let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
-    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:29:1".to_owned()));
+    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:31:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
     assert_eq!(
         rules(&service.address),
         [
-            "10.0.0.0/8 Allow x.toml:35:13",
+            "10.0.0.0/8 Allow x.toml:37:13",
             "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
             "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
             "fd00:1::/32 Allow tests/config/lists/offices:5:1",
-            "10.9.0.0/16 Deny x.toml:36:11"
+            "10.9.0.0/16 Deny x.toml:38:11"
         ]
     );
     let [rule, other] = service.identity.rules() else { panic!("not two rules") };
     assert_eq!(rule.names()[0].value.to_string(), "dns:alice");
-    assert_eq!(rule.names()[0].place.to_string(), "x.toml:40:14");
+    assert_eq!(rule.names()[0].place.to_string(), "x.toml:42:14");
     assert_eq!(rule.from().unwrap()[0].to_string(), "10.5.0.0/16");
     assert_eq!(other.from(), None);
     assert!(matches!(service.kind, ServiceKind::Echo));
@@ -294,7 +296,9 @@ drain = "8ms"
 watch = false
 [audit]
 format = "json"
-
+[admin]
+socket = "e.sock"
+users = ["root", 12]
 # one
 [[service]]
 name = "one"
@@ -335,7 +339,7 @@ connect_deadline = "9s"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -343,19 +347,21 @@ const TABLES: [(&str, &str); 10] = [
     ("[accept]", "\n[accept]"),
     ("[server]", "\n[server]"),
     ("[audit]", "\n[audit]"),
+    ("[admin]", "\n[admin]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
 ];
 
 /// Every fault that reading a configuration can find.
-const FAULTS: [Fault; 31] = [
+const FAULTS: [Fault; 32] = [
     Fault::ConfigUnreadable,
     Fault::ConfigSyntax,
     Fault::ConfigUnknownKey,
     Fault::ConfigMissingKey,
     Fault::ConfigWrongType,
     Fault::ConfigBadValue,
+    Fault::AdminBadUser,
     Fault::BindBadScope,
     Fault::BindBadPorts,
     Fault::BindBadListen,

@@ -11,6 +11,8 @@
 mod support;
 
 mod accept;
+#[cfg(unix)]
+mod admin;
 mod architecture;
 mod audit;
 mod bind;

@@ -22,7 +22,7 @@ use crate::support::visitor::hear;
 use crate::support::{ALICE, Hall, Set, Visitor, prefixed};
 
 /// Says a word and hears it back: the session is alive.
-async fn alive(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
+pub(crate) async fn alive(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
     stream.write_all(&prefixed(b"hi")).await.unwrap();
     let mut heard = [0; 6];
     stream.read_exact(&mut heard).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use doorward::address::{AddressGate, Effect};
 use doorward::bind::Interfaces;
-use doorward::config::{Config, ServiceConfig, ServiceKind};
+use doorward::config::{Config, ServiceConfig};
 use doorward::frame::{FrameKind, FramePolicy};
 use doorward::handshake::Versions;
 use doorward::identity::IdentityGate;
@@ -29,6 +29,9 @@ pub(super) fn print(config: &Config, server: &Server, file: &Path) {
         print_service(config, service, addresses, interfaces.as_ref());
     }
     print_hall(config, server);
+    if let Some(admin) = &config.admin {
+        line("admin", &format!("{} for this user and root", admin.socket.value.display()));
+    }
     screen::say("ready");
 }
 
@@ -38,11 +41,7 @@ fn print_service(
     addresses: &[SocketAddr],
     interfaces: Option<&Interfaces>,
 ) {
-    let kind = match &service.kind {
-        ServiceKind::Echo => "echo".to_owned(),
-        ServiceKind::Forward(forward) => format!("forward to {}", forward.to),
-    };
-    screen::say(format_args!("service {}: {kind}", service.name));
+    screen::say(format_args!("service {}: {}", service.name, service.kind));
     for address in addresses {
         let exposure = interfaces.map(|interfaces| config.bind.exposure(*address, interfaces));
         let exposure = exposure.unwrap_or_else(|| address.to_string());

@@ -1,0 +1,163 @@
+//! Bans: networks that are kept out for a while, whatever the lists say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+
+use crate::peer::{PeerAddr, PeerText};
+use crate::refusal::{Refusal, Refused};
+
+/// The networks that are banned now, each with its end.
+///
+/// A gate like the others: it is asked with the time, and keeps none of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Bans {
+    bans: BTreeMap<IpNet, Ban>,
+    /// The lengths that occur, so that a look-up tries only those.
+    lengths: BTreeSet<(bool, u8)>,
+}
+
+/// One ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// When it ends by itself.
+    pub until: SystemTime,
+    /// Why, in the words of whoever banned it.
+    pub why: PeerText,
+}
+
+impl Bans {
+    /// How many networks are banned, those whose time is over included until [`Bans::expire`].
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bans.len()
+    }
+
+    /// Whether nobody is banned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bans.is_empty()
+    }
+
+    /// Every ban, in the order of the networks.
+    pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &Ban)> {
+        self.bans.iter()
+    }
+
+    /// Bans a network; a ban that it has already is replaced. False where [`Bans::MOST`] are banned.
+    pub fn add(&mut self, network: IpNet, ban: Ban) -> bool {
+        let network = network.trunc();
+        if self.bans.len() >= Self::MOST && !self.bans.contains_key(&network) {
+            return false;
+        }
+        self.bans.insert(network, ban);
+        self.count_lengths();
+        true
+    }
+
+    /// Ends the ban of exactly this network; whether there was one.
+    pub fn lift(&mut self, network: IpNet) -> bool {
+        let lifted = self.bans.remove(&network.trunc()).is_some();
+        self.count_lengths();
+        lifted
+    }
+
+    /// Forgets the bans whose time is over at `now`; whether there were any.
+    pub fn expire(&mut self, now: SystemTime) -> bool {
+        let before = self.bans.len();
+        self.bans.retain(|_, ban| ban.until > now);
+        self.count_lengths();
+        self.bans.len() != before
+    }
+
+    /// Whether the address may knock at `now`.
+    ///
+    /// # Errors
+    /// [`Refusal::AddressBanned`] with the widest network that is banned around it, and why.
+    pub fn judge(&self, peer: PeerAddr, now: SystemTime) -> Result<(), Refused> {
+        let banned = self.around(peer.ip()).find(|(_, ban)| ban.until > now);
+        match banned {
+            None => Ok(()),
+            Some((network, ban)) => {
+                Err(Refusal::AddressBanned.because(format!("{network}: {}", ban.why)))
+            }
+        }
+    }
+
+    fn around(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Ban)> {
+        let of_family = self.lengths.iter().filter(move |(v4, _)| *v4 == ip.is_ipv4());
+        of_family.filter_map(move |(_, length)| {
+            let network = IpNet::new(ip, *length).ok()?.trunc();
+            Some((network, self.bans.get(&network)?))
+        })
+    }
+
+    fn count_lengths(&mut self) {
+        let length = |network: &IpNet| (network.addr().is_ipv4(), network.prefix_len());
+        self.lengths = self.bans.keys().map(length).collect();
+    }
+
+    /// More than this is the work of a firewall.
+    pub const MOST: usize = 4096;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn peer(ip: &str) -> PeerAddr {
+        PeerAddr::new((ip.parse::<IpAddr>().unwrap(), 1).into())
+    }
+
+    fn ban(seconds: u64) -> Ban {
+        Ban { until: at(seconds), why: PeerText::new(b"x") }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap()
+    }
+
+    #[test]
+    fn a_ban_holds_until_its_end_for_every_spelling_of_the_address() {
+        let mut bans = Bans::default();
+        assert!(bans.add("10.1.0.0/16".parse().unwrap(), ban(100)));
+        for ip in ["10.1.2.3", "::ffff:10.1.2.3"] {
+            let refused = bans.judge(peer(ip), at(99)).unwrap_err();
+            assert_eq!(refused.refusal(), Refusal::AddressBanned);
+            assert_eq!(refused.detail(), "10.1.0.0/16: x");
+            assert!(bans.judge(peer(ip), at(100)).is_ok());
+        }
+        assert!(bans.judge(peer("10.2.0.1"), at(1)).is_ok());
+        assert!(bans.expire(at(100)) && bans.is_empty());
+    }
+
+    #[test]
+    fn a_ban_that_is_over_hides_no_other_around_the_same_address() {
+        let mut bans = Bans::default();
+        bans.add("10.0.0.0/8".parse().unwrap(), ban(10));
+        bans.add("10.1.2.3/32".parse().unwrap(), ban(100));
+        assert!(bans.judge(peer("10.1.2.3"), at(50)).is_err());
+        assert!(bans.judge(peer("10.1.2.4"), at(50)).is_ok());
+        assert!(bans.lift("10.1.2.3/32".parse().unwrap()));
+        assert!(!bans.lift("10.1.2.3/32".parse().unwrap()));
+        assert!(bans.judge(peer("10.1.2.3"), at(50)).is_ok());
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let mut bans = Bans::default();
+        for number in 0..Bans::MOST {
+            let ip = std::net::Ipv4Addr::from(u32::try_from(number).unwrap());
+            assert!(bans.add(IpAddr::from(ip).into(), ban(1)));
+        }
+        assert!(!bans.add("2001:db8::/64".parse().unwrap(), ban(1)));
+        assert!(
+            bans.add("0.0.0.1/32".parse().unwrap(), ban(2)),
+            "one that is there may be renewed"
+        );
+        assert_eq!(bans.len(), Bans::MOST);
+    }
+}

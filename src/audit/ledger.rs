@@ -1,0 +1,148 @@
+//! What is remembered of the events: counts by code, who is present, and the last refusals.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::{Event, Visit};
+use crate::handshake::Presented;
+use crate::identity::Caller;
+use crate::peer::PeerAddr;
+use crate::refusal::{Refusal, Refused};
+use crate::service::Tally;
+
+/// The memory of the record. Bounded: what a stranger sends never makes it grow.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    permitted: u64,
+    refused: BTreeMap<Refusal, u64>,
+    last: VecDeque<Noted>,
+    present: BTreeMap<u64, Session>,
+}
+
+/// A refusal as it is remembered.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// The number of the visit.
+    pub visit: u64,
+    /// When it was refused.
+    pub at: SystemTime,
+    /// The service it came to.
+    pub service: Arc<str>,
+    /// The listener it came to.
+    pub listener: SocketAddr,
+    /// Where it came from.
+    pub peer: PeerAddr,
+    /// Why it was refused.
+    pub refused: Refused,
+    /// The names of the certificate it showed, if it got so far; escaped and bounded.
+    pub names: Vec<String>,
+}
+
+/// A session that is open.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Who came where, and its number.
+    pub visit: Visit,
+    /// As whom.
+    pub caller: Caller,
+    /// What went through so far.
+    pub tally: Arc<Tally>,
+}
+
+/// The counts since the server started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Visitors that passed every gate.
+    pub permitted: u64,
+    /// Visitors that were refused or cut, by reason; reasons that never occurred are left out.
+    pub refused: BTreeMap<Refusal, u64>,
+}
+
+/// Keeps a session among those present, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Present {
+    ledger: Arc<Ledger>,
+    number: u64,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.ledger.pages().present.remove(&self.number);
+    }
+}
+
+impl Ledger {
+    pub(super) fn note(&self, event: &Event) {
+        match event {
+            Event::Permitted(..) => {
+                let mut pages = self.pages();
+                pages.permitted = pages.permitted.saturating_add(1);
+            }
+            Event::Refused(visit, refused, presented) => {
+                self.refused(visit, refused, presented.as_deref());
+            }
+            Event::Cut(visit, caller, _, refused) => {
+                self.refused(visit, refused, Some(caller.presented()));
+            }
+            Event::Left(..)
+            | Event::More(..)
+            | Event::Reloaded { .. }
+            | Event::Kept(_)
+            | Event::Rebound { .. } => {}
+        }
+    }
+
+    fn refused(&self, visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
+        let names = presented.map(Presented::names).unwrap_or_default();
+        let noted = Noted {
+            visit: visit.number,
+            at: SystemTime::now(),
+            service: Arc::clone(&visit.service),
+            listener: visit.listener,
+            peer: visit.peer,
+            refused: refused.clone(),
+            names: names.iter().take(super::SHOWN).map(ToString::to_string).collect(),
+        };
+        let mut pages = self.pages();
+        let count = pages.refused.entry(refused.refusal()).or_default();
+        *count = count.saturating_add(1);
+        if pages.last.len() >= MOST_NOTED {
+            pages.last.pop_front();
+        }
+        pages.last.push_back(noted);
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, session: Session) -> Present {
+        let number = session.visit.number;
+        self.pages().present.insert(number, session);
+        Present { ledger: Arc::clone(self), number }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let pages = self.pages();
+        Totals { permitted: pages.permitted, refused: pages.refused.clone() }
+    }
+
+    pub(super) fn last(&self) -> Vec<Noted> {
+        self.pages().last.iter().rev().cloned().collect()
+    }
+
+    pub(super) fn present(&self) -> Vec<Session> {
+        self.pages().present.values().cloned().collect()
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Every change under the lock is whole before it can panic.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What somebody looks through who was just called about it; each is less than 2 KiB.
+const MOST_NOTED: usize = 256;
