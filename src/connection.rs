@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{Accepted, Members, StrangerSeat};
+use crate::accept::{Accepted, Balancers, Introduced, Members, StrangerSeat};
 use crate::address::{AddressGate, Bans};
 use crate::audit::{self, Audit, Event, Visit};
 use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
 use crate::handshake::{Handshake, Presented, TurnedAway};
 use crate::identity::{Caller, IdentityGate, Seated};
+use crate::peer::PeerAddr;
 use crate::problem::Problem;
 use crate::refusal::{Refusal, Refused, Room};
 use crate::service::{Counted, Frames, Service, linger};
@@ -26,6 +27,7 @@ use crate::service::{Counted, Frames, Service, linger};
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub(crate) ground: Arc<Ground>,
+    pub(crate) balancers: Arc<Balancers>,
     pub(crate) bans: Arc<Bans>,
     pub(crate) address: Arc<AddressGate>,
     pub(crate) handshake: Handshake,
@@ -67,7 +69,12 @@ pub(crate) async fn walk(
         let refused = Refusal::ServiceRemoved.bare();
         return audit.record(Event::Refused(visit, refused, None), Instant::now());
     };
-    match rooms.enter(accepted, closing).await {
+    let introduced = match rooms.introduce(accepted, closing).await {
+        Ok(introduced) => introduced,
+        Err(refused) => return audit.record(Event::Refused(visit, refused, None), Instant::now()),
+    };
+    let visit = visit.of(&introduced);
+    match rooms.enter(introduced, closing).await {
         Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
         Err(leaving) => {
             let (refused, presented, parting) = leaving.into_parts();
@@ -78,14 +85,27 @@ pub(crate) async fn walk(
 }
 
 impl Rooms {
-    /// The hallway. Each room hands the visitor to the next, or says why not.
-    async fn enter(
+    /// Where the visitor really comes from.
+    async fn introduce(
         &self,
         accepted: Accepted<TcpStream>,
         closing: &Closing,
+    ) -> Result<Introduced<TcpStream>, Refused> {
+        tokio::select! {
+            biased;
+            () = closing.drain.cancelled() => Err(Refusal::AcceptDraining.bare()),
+            introduced = self.balancers.introduce(accepted) => introduced,
+        }
+    }
+
+    /// The hallway. Each room hands the visitor to the next, or says why not.
+    async fn enter(
+        &self,
+        introduced: Introduced<TcpStream>,
+        closing: &Closing,
     ) -> Result<Seated<TcpStream>, Leaving> {
-        self.bans.judge(accepted.peer(), SystemTime::now())?;
-        let admitted = self.address.admit(accepted)?;
+        self.bans.judge(introduced.peer(), SystemTime::now())?;
+        let admitted = self.address.admit(introduced)?;
         let authenticated = tokio::select! {
             biased;
             () = closing.drain.cancelled() => return Err(Refusal::AcceptDraining.bare().into()),
@@ -105,7 +125,7 @@ impl Rooms {
     ) {
         let (stream, caller, seat) = seated.into_parts();
         acknowledge_at_once(stream.get_ref().0);
-        let session = Session::new(&stream, &caller, visit.listener);
+        let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
         let mut frames = Frames::new(stream, &self.frame, &closing.drain);
         let _present = audit.enter(audit::Session {
@@ -147,16 +167,18 @@ struct Session {
     caller: Caller,
     /// The address of this host that it came to.
     local: SocketAddr,
+    via: Option<PeerAddr>,
     chain: Vec<CertificateDer<'static>>,
 }
 
 impl Session {
-    fn new(stream: &TlsStream<TcpStream>, caller: &Caller, listener: SocketAddr) -> Self {
+    fn new(stream: &TlsStream<TcpStream>, caller: &Caller, visit: &Visit) -> Self {
         let (socket, tls) = stream.get_ref();
         Self {
             caller: caller.clone(),
             // A wildcard listener has many addresses; the session has one.
-            local: socket.local_addr().unwrap_or(listener),
+            local: socket.local_addr().unwrap_or(visit.listener),
+            via: visit.via,
             chain: tls.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
         }
     }
@@ -192,8 +214,11 @@ impl Session {
 impl Rooms {
     /// Every gate that a new visit of the same visitor would pass, in the same order.
     fn judge_again(&self, session: &Session) -> Result<(), Refused> {
-        let Session { caller, local, chain } = session;
+        let Session { caller, local, via, chain } = session;
         self.ground.judge(*local)?;
+        if let Some(balancer) = via.filter(|balancer| !self.balancers.are_at(*balancer)) {
+            return Err(Refusal::AcceptProxyUnlisted.because(balancer.to_string()));
+        }
         self.bans.judge(caller.peer(), SystemTime::now())?;
         self.address.judge(caller.peer())?;
         self.handshake.judge_again(chain, UnixTime::now())?;

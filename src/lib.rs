@@ -13,7 +13,7 @@
 //!
 //! One word per room, everywhere: the module, the table of the configuration, the prefix of the code a
 //! refusal has, the test. A yes is a value that carries the stream from room to room
-//! ([`accept::Accepted`], [`address::Admitted`], [`handshake::Authenticated`], [`identity::Authorized`],
+//! ([`accept::Accepted`], [`accept::Introduced`], [`address::Admitted`], [`handshake::Authenticated`], [`identity::Authorized`],
 //! [`identity::Seated`]); each is made by one function, so that skipping a gate does not compile. A no
 //! is a [`refusal::Refusal`].
 //!
@@ -24,12 +24,12 @@
 //! This is the way through the first two rooms:
 //!
 //! ```
-//! use doorward::accept::Accepted;
+//! use doorward::accept::Introduced;
 //! use doorward::address::{AddressGate, Admitted};
 //! use doorward::handshake::{Authenticated, Handshake};
 //! use tokio::net::TcpStream;
 //!
-//! async fn enter(gate: &AddressGate, handshake: &Handshake, visitor: Accepted<TcpStream>) -> Option<Authenticated<TcpStream>> {
+//! async fn enter(gate: &AddressGate, handshake: &Handshake, visitor: Introduced<TcpStream>) -> Option<Authenticated<TcpStream>> {
 //!     let visitor: Admitted<TcpStream> = gate.admit(visitor).ok()?;
 //!     handshake.perform(visitor).await.ok()
 //! }
@@ -38,12 +38,12 @@
 //! The same without the address gate is no program:
 //!
 //! ```compile_fail
-//! use doorward::accept::Accepted;
+//! use doorward::accept::Introduced;
 //! use doorward::address::{AddressGate, Admitted};
 //! use doorward::handshake::{Authenticated, Handshake};
 //! use tokio::net::TcpStream;
 //!
-//! async fn enter(gate: &AddressGate, handshake: &Handshake, visitor: Accepted<TcpStream>) -> Option<Authenticated<TcpStream>> {
+//! async fn enter(gate: &AddressGate, handshake: &Handshake, visitor: Introduced<TcpStream>) -> Option<Authenticated<TcpStream>> {
 //!     handshake.perform(visitor).await.ok()
 //! }
 //! ```
@@ -77,10 +77,10 @@
 //! And nobody writes a yes by hand:
 //!
 //! ```compile_fail
-//! use doorward::accept::Accepted;
+//! use doorward::accept::Introduced;
 //! use doorward::address::Admitted;
 //!
-//! fn forge(visitor: Accepted<()>) -> Admitted<()> {
+//! fn forge(visitor: Introduced<()>) -> Admitted<()> {
 //!     let peer = visitor.peer();
 //!     Admitted { stream: (), peer, seat: todo!() }
 //! }

@@ -60,6 +60,7 @@ faults! {
     AddressLeadingZero, "address.leading-zero", "A part of the address begins with a zero, which some programs read as octal.";
     AddressMapped, "address.mapped", "An IPv4-mapped network would never match: visitors are judged by their IPv4 address.";
     AddressDuplicate, "address.duplicate", "The same network is listed twice.";
+    AcceptBadBalancer, "accept.bad-balancer", "A network in [service.proxy] would let too many choose their address.";
     AddressListUnreadable, "address.list-unreadable", "A list file cannot be read.";
     AddressNobody, "address.nobody", "The list allows no address, so nobody gets in.";
     AddressOneFamily, "address.one-family", "The list covers one address family, the listeners both.";

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 use tokio_rustls::TlsConnector;
 
-use crate::accept::{Accepted, Budgets, Strangers};
+use crate::accept::{Accepted, Balancers, Budgets, Strangers};
 use crate::address::{AddressGate, Effect, NetworkRule};
 use crate::client;
 use crate::handshake::{Handshake, HandshakeSettings, Hints, Versions, provider};
@@ -26,7 +26,7 @@ use crate::pki::{
 };
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 
 /// One handshake: who came, what had to come of it, and what came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,9 +192,10 @@ impl Stage {
         // Alive until the handshake is over, because the seat belongs to it.
         let strangers = Strangers::new(ONE_EACH);
         let peer = PeerAddr::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-        let admitted = everybody(peer)
-            .admit(Accepted::new(far, peer, &strangers))
-            .map_err(|refused| impossible(&refused.to_string()))?;
+        let turned_away = |refused: Refused| impossible(&refused.to_string());
+        let accepted = Accepted::new(far, peer, &strangers);
+        let introduced = Balancers::default().introduce(accepted).await.map_err(turned_away)?;
+        let admitted = everybody(peer).admit(introduced).map_err(turned_away)?;
         let (entered, performed) =
             tokio::join!(connector.connect(name, near), server.perform(admitted));
         Ok(match (entered, performed) {

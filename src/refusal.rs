@@ -98,6 +98,30 @@ refusals! {
     AcceptOutOfScope, Accept, "accept.out-of-scope",
         "The bind policy changed, and the address of this host that the session came to is outside it now.",
         "Add the address or its interface to scope in [bind] if sessions may come to it.";
+    AcceptProxyMissing, Accept, "accept.proxy-missing",
+        "A balancer's connection did not begin with a header of the PROXY protocol.",
+        "Let the balancer send it (send-proxy-v2), or take its address out of from in [service.proxy].";
+    AcceptProxyLate, Accept, "accept.proxy-late",
+        "The header of the PROXY protocol did not come whole within its deadline.",
+        "Look at the balancer: it sends the header at once; raise deadline in [service.proxy] for a slow link.";
+    AcceptProxyTooLong, Accept, "accept.proxy-too-long",
+        "The header of the PROXY protocol is longer than it may be.",
+        "Let the balancer leave whole certificates out of it; 2,048 bytes are understood.";
+    AcceptProxyMalformed, Accept, "accept.proxy-malformed",
+        "The header of the PROXY protocol cannot be understood, or its checksum is wrong.",
+        "Look at the balancer, and at who else can connect from its address.";
+    AcceptProxyNotTcp, Accept, "accept.proxy-not-tcp",
+        "The header of the PROXY protocol is not about a TCP connection, or names no address.",
+        "Let the balancer forward TCP, and name the client.";
+    AcceptProxyLocal, Accept, "accept.proxy-local",
+        "The balancer connected for itself: a health check.",
+        "Nothing to do: the connection says that the server is there, which is what was asked.";
+    AcceptProxyLying, Accept, "accept.proxy-lying",
+        "The header of the PROXY protocol announces an address that no visitor can come from.",
+        "Look at who can connect from the balancer's address, and at the balancer.";
+    AcceptProxyUnlisted, Accept, "accept.proxy-unlisted",
+        "The session came through a balancer that is no longer listed.",
+        "Add its address to from in [service.proxy] if it should be believed.";
     AddressNotListed, Address, "address.not-listed",
         "No allow rule covers the address.",
         "Add the address or its network to allow if it should get in.";

@@ -1,5 +1,6 @@
 //! The accept room: who may queue. Strangers and members do not share seats.
 
+mod balancers;
 mod descriptors;
 mod door;
 mod members;
@@ -9,6 +10,7 @@ use std::num::NonZeroUsize;
 
 use crate::peer::PeerAddr;
 
+pub use balancers::{Balancers, Introduced};
 pub use descriptors::{Descriptors, descriptors};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::Budgets;
@@ -23,6 +24,7 @@ pub struct Strangers {
 struct Queue {
     seats: usize,
     share: usize,
+    exempt: Vec<IpNet>,
     next: u64,
     waiting: BTreeMap<u64, (Source, Arc<Call>)>,
     by_source: HashMap<Source, BTreeSet<u64>>,
@@ -42,6 +44,7 @@ impl Strangers {
         let queue = Queue {
             seats: budgets.strangers.get(),
             share: budgets.per_source.get(),
+            exempt: Vec::new(),
             next: 0,
             waiting: BTreeMap::new(),
             by_source: HashMap::new(),
@@ -58,6 +61,12 @@ impl Strangers {
             let oldest = queue.waiting.keys().next().copied();
             queue.call_out(oldest, Refusal::AcceptEvicted);
         }
+    }
+
+    /// Visitors from these networks have no share: a balancer brings the visitors of many networks, and each
+    /// moves to a seat of its own network as soon as that is known. The seats in all bound them still.
+    pub fn exempt(&self, networks: Vec<IpNet>) {
+        self.lock().exempt = networks;
     }
 
     /// How many seats are taken now.
@@ -89,7 +98,8 @@ impl Strangers {
 impl Queue {
     fn make_room(&mut self, source: Source) {
         let own = self.by_source.get(&source);
-        if own.is_some_and(|own| own.len() >= self.share) {
+        let exempt = self.exempt.iter().any(|network| network.contains(&source.ip()));
+        if !exempt && own.is_some_and(|own| own.len() >= self.share) {
             let oldest = own.and_then(BTreeSet::first).copied();
             return self.call_out(oldest, Refusal::AcceptSourceShare);
         }
@@ -128,6 +138,12 @@ pub struct StrangerSeat {
 }
 
 impl StrangerSeat {
+    /// A seat of another network for the same visitor, who was brought by a balancer.
+    #[must_use]
+    pub(super) fn moved_to(self, source: Source) -> StrangerSeat {
+        self.strangers.seat(source)
+    }
+
     /// Waits until somebody newer needs the seat, and says why this one was chosen.
     pub async fn called_out(&self) -> Refusal {
         self.call.token.cancelled().await;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::accept::Accepted;
+use crate::accept::Introduced;
 use crate::accept::StrangerSeat;
 use crate::peer::PeerAddr;
 use crate::place::Place;
@@ -107,13 +107,13 @@ impl AddressGate {
         }
     }
 
-    /// Lets an accepted visitor go on to the handshake.
+    /// Lets an introduced visitor go on to the handshake.
     ///
     /// # Errors
     /// As [`AddressGate::judge`]; the stream is dropped, and the stranger learns nothing.
-    pub fn admit<S>(&self, accepted: Accepted<S>) -> Result<Admitted<S>, Refused> {
-        self.judge(accepted.peer())?;
-        let (stream, peer, seat) = accepted.into_parts();
+    pub fn admit<S>(&self, introduced: Introduced<S>) -> Result<Admitted<S>, Refused> {
+        self.judge(introduced.peer())?;
+        let (stream, peer, seat) = introduced.into_parts();
         Ok(Admitted { stream, peer, seat })
     }
 }

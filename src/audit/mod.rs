@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::broadcast;
 
+use crate::accept::Introduced;
 use crate::handshake::Presented;
 use crate::identity::Caller;
 use crate::peer::{PeerAddr, Source};
@@ -31,8 +32,18 @@ pub struct Visit {
     pub service: Arc<str>,
     /// The listener's address.
     pub listener: SocketAddr,
-    /// Where the visitor comes from.
+    /// Where the visitor comes from, as far as it is known: behind a balancer, first the balancer.
     pub peer: PeerAddr,
+    /// The balancer that announced the visitor, if one did.
+    pub via: Option<PeerAddr>,
+}
+
+impl Visit {
+    /// The same visit, now that it is known where the visitor comes from.
+    #[must_use]
+    pub fn of<S>(self, introduced: &Introduced<S>) -> Self {
+        Self { peer: introduced.peer(), via: introduced.via(), ..self }
+    }
 }
 
 /// What is recorded. Whatever a peer chose is escaped and bounded in it.
@@ -106,7 +117,7 @@ impl Audit {
     #[must_use]
     pub fn visit(&self, service: &Arc<str>, listener: SocketAddr, peer: PeerAddr) -> Visit {
         let number = self.visits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Visit { number, service: Arc::clone(service), listener, peer }
+        Visit { number, service: Arc::clone(service), listener, peer, via: None }
     }
 
     /// Every event from now on. A listener that falls behind misses events, and is told how many.
@@ -217,6 +228,7 @@ fn permitted(visit: &Visit, caller: &Caller) {
         visit = visit.number,
         service = %visit.service,
         from = %visit.peer,
+        via = visit.via.map(tracing::field::display),
         to = %visit.listener,
         name = %caller.name(),
         rule = %caller.rule(),
@@ -232,6 +244,7 @@ fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
         visit = visit.number,
         service = %visit.service,
         from = %visit.peer,
+        via = visit.via.map(tracing::field::display),
         to = %visit.listener,
         detail = said(refused).map(tracing::field::display),
         rule = refused.rule().map(tracing::field::display),
@@ -249,6 +262,7 @@ fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
         visit = visit.number,
         service = %visit.service,
         from = %visit.peer,
+        via = visit.via.map(tracing::field::display),
         name = %caller.name(),
         frames = counted.frames_in,
         bytes_in = counted.bytes_in,
@@ -265,6 +279,7 @@ fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
         visit = visit.number,
         service = %visit.service,
         from = %visit.peer,
+        via = visit.via.map(tracing::field::display),
         name = %caller.name(),
         detail = said(refused).map(tracing::field::display),
         serial = %caller.presented().serial(),

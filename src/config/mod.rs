@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accept::Budgets;
+use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
 use crate::bind::{BindPolicy, Listen};
 use crate::frame::FramePolicy;
@@ -87,6 +87,8 @@ pub struct ServiceConfig {
     pub place: Place,
     /// Where it listens; at least one, and no other service has the same.
     pub listen: Vec<Written<Listen>>,
+    /// Who may announce that a visitor comes from elsewhere.
+    pub balancers: Arc<Balancers>,
     /// Which addresses may knock.
     pub address: Arc<AddressGate>,
     /// Which names may use it, and from where.

@@ -12,9 +12,10 @@ use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::{ServiceConfig, ServiceKind, frame, identity};
+use crate::accept::Balancers;
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::place::{Place, Written};
-use crate::problem::Fault;
+use crate::problem::{Fault, Problem};
 use crate::service::{Forward, Upstream};
 
 /// All services, with listeners that `bind` allows. `default` is the address table of those that
@@ -74,6 +75,7 @@ fn service<'d>(
     let addresses = section.table("address", "[service.address]");
     let addresses = own.then(|| address::read(addresses));
     let addresses = addresses.as_ref().map_or(default, Option::as_ref);
+    let balancers = balancers(section.table("proxy", "[service.proxy]"));
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
     section.finish();
@@ -84,11 +86,47 @@ fn service<'d>(
         name: Arc::from(name?),
         place,
         listen: listen?,
+        balancers: Arc::new(balancers?),
         address: Arc::clone(&addresses?.gate),
         identity: identity?,
         frame: Arc::new(frame),
         kind: kind?,
     })
+}
+
+/// Who may announce that a visitor comes from elsewhere; nobody without the table.
+fn balancers(mut section: Section<'_>) -> Option<Balancers> {
+    if !section.is_written() {
+        section.finish();
+        return Some(Balancers::default());
+    }
+    let from = section.required("from", "[\"10.0.0.5\"]").and_then(|entry| {
+        let networks = address::networks(&entry)?;
+        if networks.is_empty() {
+            entry.blame(
+                Fault::AcceptBadBalancer,
+                format!("{entry} is empty, so no header would be understood"),
+                "list the addresses of the balancers, or remove [service.proxy]",
+            );
+            return None;
+        }
+        let everybody = networks.iter().find(|network| network.value.prefix_len() < WIDEST_BALANCERS);
+        if let Some(everybody) = everybody {
+            let what = format!(
+                "{} in from is half of all addresses or more: so many could say that they come from anywhere",
+                everybody.value
+            );
+            let remedy = "list the addresses of the balancers";
+            let problem = Problem::error(Fault::AcceptBadBalancer, what, remedy);
+            section.document().report(problem.at(&everybody.place));
+            return None;
+        }
+        Some(networks.into_iter().map(|network| network.value).collect())
+    });
+    let deadline =
+        section.or("deadline", Duration::from_secs(2), |entry| entry.duration(&PROXY_DEADLINE));
+    section.finish();
+    Some(Balancers::new(from?, deadline?))
 }
 
 /// What is behind the door; the keys of a forward belong to a forward only.
@@ -266,4 +304,13 @@ const PORT: Bounds<u16> = Bounds { range: 0..=u16::MAX, why: "there are no other
 const CONNECT_DEADLINE: Bounds<Duration> = Bounds {
     range: Duration::from_millis(100)..=Duration::from_secs(60),
     why: "less gives up on a working upstream, more keeps a visitor waiting",
+};
+
+/// A /0 would let anybody choose its address, and two halves are the same in two lines.
+const WIDEST_BALANCERS: u8 = 2;
+
+/// A balancer sends the header with the connection; two seconds are a slow link with a loss.
+const PROXY_DEADLINE: Bounds<Duration> = Bounds {
+    range: Duration::from_millis(100)..=Duration::from_secs(30),
+    why: "less cuts slow links off, more lets idle strangers keep their seats",
 };

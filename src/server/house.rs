@@ -224,6 +224,8 @@ impl House {
     /// Gives every service its rooms, and closes those of services that are gone.
     fn furnish(&mut self) {
         let config = Arc::clone(&self.config);
+        let balancers = config.services.iter().flat_map(|service| service.balancers.networks());
+        self.strangers.exempt(balancers.copied().collect());
         self.services.retain(|name, guarded| {
             let stays = config.services.iter().any(|service| service.name == *name);
             if !stays {
@@ -253,6 +255,7 @@ impl House {
     fn rooms(&self, service: &ServiceConfig, behind: Arc<dyn Service>) -> Rooms {
         Rooms {
             ground: Arc::clone(&self.ground),
+            balancers: Arc::clone(&service.balancers),
             bans: Arc::clone(&self.bans),
             address: Arc::clone(&service.address),
             handshake: self.handshake.clone(),

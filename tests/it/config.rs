@@ -31,7 +31,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 110, "files in the corpus");
+    assert_eq!(files.len(), 114, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 20, "files in the corpus");
+    assert_eq!(files.len(), 21, "files in the corpus");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 50, "keys of all tables");
+    assert_eq!(named, 53, "keys of all tables");
 }
 
 #[test]
@@ -339,7 +339,7 @@ connect_deadline = "9s"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -350,11 +350,12 @@ const TABLES: [(&str, &str); 11] = [
     ("[admin]", "\n[admin]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
+    ("[[service]]\n[service.proxy]", "[service.proxy]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
 ];
 
 /// Every fault that reading a configuration can find.
-const FAULTS: [Fault; 32] = [
+const FAULTS: [Fault; 33] = [
     Fault::ConfigUnreadable,
     Fault::ConfigSyntax,
     Fault::ConfigUnknownKey,
@@ -362,6 +363,7 @@ const FAULTS: [Fault; 32] = [
     Fault::ConfigWrongType,
     Fault::ConfigBadValue,
     Fault::AdminBadUser,
+    Fault::AcceptBadBalancer,
     Fault::BindBadScope,
     Fault::BindBadPorts,
     Fault::BindBadListen,

@@ -22,6 +22,7 @@ mod certs;
 mod config;
 mod handshake;
 mod peers;
+mod proxy;
 mod reload;
 mod inspect;
 mod service;

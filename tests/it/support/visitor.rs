@@ -85,6 +85,23 @@ impl Visitor {
         name: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.knock(to).await?;
+        self.shake_hands_as(stream, name).await
+    }
+
+    /// The handshake on a connection that is there already.
+    pub(crate) async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        to: SocketAddr,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        self.shake_hands_as(stream, &to.ip().to_string()).await
+    }
+
+    async fn shake_hands_as(
+        &self,
+        stream: TcpStream,
+        name: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.config));
         timeout(PATIENCE, connector.connect(name, stream)).await.expect("a handshake in time")
