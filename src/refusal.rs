@@ -146,6 +146,12 @@ refusals! {
     HandshakeNoCommon, Handshake, "handshake.no-common",
         "Client and server share no cipher suite, key exchange group or signature scheme.",
         "Let the client offer AES-GCM or ChaCha20-Poly1305 with X25519 or P-256.";
+    HandshakeEarlyBytes, Handshake, "handshake.early-bytes",
+        "The visitor sent more before TLS than its protocol asks for.",
+        "A client that does not wait for the answer to its request is broken, or somebody on the way adds to it.";
+    HandshakeNoProtocol, Handshake, "handshake.no-protocol",
+        "The client named no protocol that is spoken here (ALPN).",
+        "Add the protocol to alpn of the service, or let the client name a right one.";
     HandshakeMalformed, Handshake, "handshake.malformed",
         "A TLS message was malformed, out of order or too large.",
         "A broken client or an attack: compare with a second client before looking further.";

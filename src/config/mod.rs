@@ -29,7 +29,7 @@ use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
 use crate::bind::{BindPolicy, Listen};
 use crate::frame::FramePolicy;
-use crate::handshake::HandshakeSettings;
+use crate::handshake::{Greeting, HandshakeSettings};
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
@@ -87,6 +87,8 @@ pub struct ServiceConfig {
     pub place: Place,
     /// Where it listens; at least one, and no other service has the same.
     pub listen: Vec<Written<Listen>>,
+    /// What visitors say before TLS, and offer in it.
+    pub greeting: Greeting,
     /// Who may announce that a visitor comes from elsewhere.
     pub balancers: Arc<Balancers>,
     /// Which addresses may knock.

@@ -14,6 +14,7 @@ use super::section::Section;
 use super::{ServiceConfig, ServiceKind, frame, identity};
 use crate::accept::Balancers;
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
+use crate::handshake::{Greeting, Preamble};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 use crate::service::{Forward, Upstream};
@@ -75,6 +76,7 @@ fn service<'d>(
     let addresses = section.table("address", "[service.address]");
     let addresses = own.then(|| address::read(addresses));
     let addresses = addresses.as_ref().map_or(default, Option::as_ref);
+    let greeting = greeting(&mut section);
     let balancers = balancers(section.table("proxy", "[service.proxy]"));
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
@@ -86,12 +88,42 @@ fn service<'d>(
         name: Arc::from(name?),
         place,
         listen: listen?,
+        greeting: greeting?,
         balancers: Arc::new(balancers?),
         address: Arc::clone(&addresses?.gate),
         identity: identity?,
         frame: Arc::new(frame),
         kind: kind?,
     })
+}
+
+/// What visitors say before TLS, and offer in it.
+fn greeting(section: &mut Section<'_>) -> Option<Greeting> {
+    let words = [("none", Preamble::None), ("postgres", Preamble::Postgres)];
+    let preamble = section.or("preamble", Preamble::None, |entry| entry.choice(&words));
+    let default = match preamble {
+        Some(Preamble::Postgres) => vec!["postgresql".to_owned()],
+        Some(Preamble::None) | None => Vec::new(),
+    };
+    let alpn = section.or("alpn", default, |entry| entry.each(protocol));
+    Some(Greeting { alpn: alpn?, preamble: preamble? })
+}
+
+/// The name of a protocol, as RFC 7301 bounds it and the registry writes it.
+fn protocol(entry: &Entry<'_>) -> Option<String> {
+    let name = entry.string()?;
+    if name.value.is_empty()
+        || name.value.len() > 255
+        || !name.value.bytes().all(|b| b.is_ascii_graphic())
+    {
+        entry.blame(
+            Fault::ConfigBadValue,
+            format!("{} in alpn is no name of a protocol", quoted(name.value)),
+            "write its registered name, such as \"postgresql\" or \"h2\"",
+        );
+        return None;
+    }
+    Some(name.value.to_owned())
 }
 
 /// Who may announce that a visitor comes from elsewhere; nobody without the table.

@@ -15,7 +15,9 @@ use x509_parser::prelude::FromDer;
 use super::reasons::date;
 use super::trust::{self, Anchor};
 use super::verifier::{AnchorSpan, Verifier};
-use super::{Acceptor, Ending, Handshake, HandshakeSettings, Hints, Validity, Versions, crl};
+use super::{
+    Acceptor, Ending, Handshake, HandshakeSettings, Hints, Preamble, Validity, Versions, crl,
+};
 use crate::pki::keyfile::{read_chain, read_crls, read_key};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
@@ -84,7 +86,13 @@ impl Handshake {
         config.max_early_data_size = 0;
         let acceptor = Acceptor::new(config);
         let deadline = settings.deadline;
-        let handshake = Handshake { acceptor, verifier, deadline, endings: endings.into() };
+        let handshake = Handshake {
+            acceptor,
+            verifier,
+            deadline,
+            preamble: Preamble::None,
+            endings: endings.into(),
+        };
         Ok(Loaded { handshake, warnings: problems })
     }
 }

@@ -1,6 +1,7 @@
 //! The handshake room: is it TLS, and whose certificate? Mutual, always.
 
 mod crl;
+mod greeting;
 mod load;
 mod presented;
 mod reasons;
@@ -11,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +26,8 @@ use crate::peer::PeerAddr;
 use crate::place::Written;
 use crate::refusal::{Refusal, Refused};
 
+use greeting::Began;
+pub use greeting::{Greeting, Preamble};
 pub use load::{Loaded, provider};
 pub use presented::{Name, Pin, Presented};
 pub(crate) use reasons::date;
@@ -75,6 +78,7 @@ pub struct Handshake {
     acceptor: Acceptor,
     verifier: Arc<dyn ClientCertVerifier>,
     deadline: Duration,
+    preamble: Preamble,
     endings: Arc<[Ending]>,
 }
 
@@ -150,16 +154,13 @@ impl Handshake {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (stream, peer, seat) = admitted.into_parts();
-        let accepting = self.acceptor.0.accept(stream).into_fallible();
         let (outcome, presented) = verifier::noting(async {
             tokio::select! {
                 biased;
                 reason = seat.called_out() => Err((reason.bare(), None)),
-                outcome = timeout(self.deadline, accepting) => match outcome {
-                    Ok(Ok(stream)) => Ok(Box::new(stream)),
-                    Ok(Err((error, stream))) => Err((reasons::of(&error), Some(stream))),
-                    Err(_) => Err((self.too_slow(), None)),
-                },
+                outcome = timeout(self.deadline, self.accept(stream)) => {
+                    outcome.unwrap_or_else(|_| Err((self.too_slow(), None)))
+                }
             }
         })
         .await;
@@ -197,6 +198,44 @@ impl Handshake {
     #[must_use]
     pub fn endings(&self) -> &[Ending] {
         &self.endings
+    }
+
+    /// What comes before TLS, and TLS.
+    async fn accept<S>(&self, mut stream: S) -> Result<Box<TlsStream<S>>, (Refused, Option<S>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let began = match self.preamble.answer(&mut stream).await {
+            Ok(began) => began,
+            Err(refused) => return Err((refused, Some(stream))),
+        };
+        let Began { ahead, must_name_protocol } = began;
+        let feed = |tls: &mut ServerConnection| {
+            // Nothing to read would mean the end to it. The few bytes there are fit in any case.
+            if !ahead.is_empty() {
+                drop(tls.read_tls(&mut ahead.as_slice()));
+            }
+        };
+        let accepted = self.acceptor.0.accept_with(stream, feed).into_fallible().await;
+        let stream = accepted.map_err(|(error, stream)| (reasons::of(&error), Some(stream)))?;
+        if must_name_protocol && stream.get_ref().1.alpn_protocol().is_none() {
+            let what = "TLS at once takes a client that names its protocol";
+            return Err((Refusal::HandshakeNoProtocol.because(what), Some(stream.into_inner().0)));
+        }
+        Ok(Box::new(stream))
+    }
+
+    /// The same room for a service whose visitors begin like this.
+    #[must_use]
+    pub fn greeting(&self, greeting: &Greeting) -> Self {
+        let mut room = self.clone();
+        room.preamble = greeting.preamble;
+        if !greeting.alpn.is_empty() {
+            let mut config = ServerConfig::clone(self.acceptor.0.config());
+            config.alpn_protocols = greeting.alpn.iter().map(|name| name.clone().into()).collect();
+            room.acceptor = Acceptor::new(config);
+        }
+        room
     }
 
     fn too_slow(&self) -> Refused {

@@ -25,6 +25,7 @@ pub(super) fn of_tls(error: &Error) -> Refused {
         Error::InvalidCertRevocationList(error) => {
             Refusal::HandshakeNoCrl.because(format!("the list cannot be used: {error:?}"))
         }
+        Error::NoApplicationProtocol => Refusal::HandshakeNoProtocol.bare(),
         Error::PeerIncompatible(reason) => of_incompatible(reason),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             Refusal::HandshakeNotTls.bare()

@@ -258,7 +258,7 @@ impl House {
             balancers: Arc::clone(&service.balancers),
             bans: Arc::clone(&self.bans),
             address: Arc::clone(&service.address),
-            handshake: self.handshake.clone(),
+            handshake: self.handshake.greeting(&service.greeting),
             identity: Arc::clone(&service.identity),
             members: self.members.clone(),
             frame: Arc::clone(&service.frame),

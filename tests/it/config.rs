@@ -31,7 +31,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 114, "files in the corpus");
+    assert_eq!(files.len(), 115, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 21, "files in the corpus");
+    assert_eq!(files.len(), 22, "files in the corpus");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 53, "keys of all tables");
+    assert_eq!(named, 55, "keys of all tables");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod cli;
 mod client;
 mod certs;
 mod config;
+mod greeting;
 mod handshake;
 mod peers;
 mod proxy;
