@@ -1,12 +1,13 @@
 //! The corridor: one visitor's way through the rooms, and its way out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ pub(crate) struct Rooms {
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// When a session has to end.
@@ -87,15 +89,18 @@ impl Rooms {
         closing: &Closing,
     ) {
         let (stream, caller, seat) = seated.into_parts();
+        let caller = caller.on_visit(visit.number, stream.get_ref().0.local_addr().ok());
         acknowledge_at_once(stream.get_ref().0);
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
         let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        // What ends a session is asked first: a busy service can use up every turn's budget.
         let served = tokio::select! {
             biased;
-            served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
             refused = no_longer_passes(&chain, handshake) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
+            refused = outlived(self.lifetime) => Err(refused),
+            served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
         };
         let counted: Counted = frames.tally().counted();
         let last_word = served.as_ref().err().and_then(|refused| self.last_word(refused));
@@ -133,6 +138,15 @@ async fn no_longer_passes(
     }
     // The server has stopped looking after its files: nothing will change any more.
     std::future::pending().await
+}
+
+/// Waits until a session is as old as it may be; for ever where it may be of any age.
+async fn outlived(lifetime: Option<Duration>) -> Refused {
+    match lifetime {
+        Some(lifetime) => sleep(lifetime).await,
+        None => std::future::pending().await,
+    }
+    Refusal::ServiceLifetime.because(format!("after {lifetime:?}"))
 }
 
 /// A client that gathers small messages (Nagle's algorithm) holds its first one back until its last flight
@@ -223,7 +237,7 @@ async fn unless_called(seat: StrangerSeat, goodbye: impl Future<Output = ()>) {
 }
 
 /// `close_notify` and FIN go out at once, or into a full buffer that nobody reads; then the lingering.
-const LONGEST_GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
 impl From<Refused> for Leaving {
     fn from(refused: Refused) -> Self {

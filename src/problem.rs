@@ -77,7 +77,8 @@ faults! {
     IdentityCommonName, "identity.common-name", "A rule trusts a common name, to which name constraints do not apply.";
     FrameBounds, "frame.bounds", "The bounds of a frame contradict each other or its kind.";
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
-    ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
+    ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket, or lacks its certificates.";
+    ServiceUpstreamCertificate, "service.upstream-certificate", "The certificate to show an upstream is expired, close to its last day, or not for clients.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";

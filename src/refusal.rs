@@ -212,12 +212,21 @@ refusals! {
     ServiceTimeout, Service, "service.timeout",
         "The service behind the door did not answer a connection attempt in time.",
         "Check the upstream named in to: it accepts no connection.";
+    ServiceUntrusted, Service, "service.untrusted",
+        "The server behind the door did not prove to be the one it should be.",
+        "Compare trust, name and pin in [service.upstream] with the certificate that the upstream shows.";
+    ServiceBadAnswer, Service, "service.bad-answer",
+        "What the service behind the door answered is not a well-formed message.",
+        "Look at the upstream; if its answers may differ from what clients say, write answers = \"as-they-are\".";
     ServiceStalled, Service, "service.stalled",
         "The visitor stopped reading its answers.",
         "Look at the client: it must read what it asked for.";
     ServiceFailed, Service, "service.failed",
         "The service ended the connection with an error of its own.",
         "Look at the service's own log.";
+    ServiceLifetime, Service, "service.lifetime",
+        "The session was as old as a session may be.",
+        "Connect again; raise lifetime in [[service]] if sessions need longer.";
     ServiceDrained, Service, "service.drained",
         "The server was told to stop, and the session outlived its time to finish.",
         "Connect again when the server is back; raise drain in [server] if sessions need longer.";

@@ -17,6 +17,7 @@ mod section;
 mod address;
 mod identity;
 mod frame;
+mod forward;
 mod rooms;
 mod service;
 
@@ -32,7 +33,7 @@ use crate::handshake::HandshakeSettings;
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
-use crate::service::Forward;
+use crate::service::ForwardSettings;
 use document::Document;
 use section::Section;
 
@@ -70,6 +71,8 @@ pub struct ServiceConfig {
     pub frame: Arc<FramePolicy>,
     /// What is behind the door.
     pub kind: ServiceKind,
+    /// How old a session may be, whatever it does; none means of any age.
+    pub lifetime: Option<Duration>,
 }
 
 /// What is behind the door.
@@ -78,7 +81,7 @@ pub enum ServiceKind {
     /// Every message goes back to whoever sent it.
     Echo,
     /// The session goes on to an upstream.
-    Forward(Forward),
+    Forward(ForwardSettings),
 }
 
 /// How the log is written.

@@ -11,11 +11,10 @@ use super::address::{self, Addresses, Families};
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, ServiceKind, frame, identity};
+use super::{ServiceConfig, ServiceKind, forward, frame, identity};
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::place::{Place, Written};
 use crate::problem::Fault;
-use crate::service::{Forward, Upstream};
 
 /// All services, with listeners that `bind` allows. `default` is the address table of those that
 /// have none.
@@ -70,6 +69,7 @@ fn service<'d>(
         .required("listen", "[\"127.0.0.1:8443\", \"[::1]:8443\"]")
         .and_then(|entry| taken.listeners(&entry));
     let kind = kind(&mut section);
+    let lifetime = section.or("lifetime", None, |entry| entry.duration(&LIFETIME).map(Some));
     let own = section.entry("address").is_some();
     let addresses = section.table("address", "[service.address]");
     let addresses = own.then(|| address::read(addresses));
@@ -88,38 +88,21 @@ fn service<'d>(
         identity: identity?,
         frame: Arc::new(frame),
         kind: kind?,
+        lifetime: lifetime?,
     })
 }
 
 /// What is behind the door; the keys of a forward belong to a forward only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
-    // Asked for in any case, so that a bad kind does not make them unknown.
-    let written = [section.entry("to"), section.entry("connect_deadline")];
+    drop(forward::known(section));
     match kind? {
-        Kind::Forward => forward(section).map(ServiceKind::Forward),
+        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
         Kind::Echo => {
-            for entry in written.iter().flatten() {
-                entry.blame(
-                    Fault::ConfigBadValue,
-                    format!("{entry} means nothing to kind = \"echo\""),
-                    "remove it, or write kind = \"forward\"",
-                );
-            }
+            forward::refuse(section, "echo");
             Some(ServiceKind::Echo)
         }
     }
-}
-
-fn forward(section: &mut Section<'_>) -> Option<Forward> {
-    let to = section.required("to", "\"127.0.0.1:6379\"").and_then(|entry| {
-        let text = entry.string()?;
-        entry.checked(Upstream::parse(text.value))
-    });
-    let default = Duration::from_secs(5);
-    let connect_deadline =
-        section.or("connect_deadline", default, |entry| entry.duration(&CONNECT_DEADLINE));
-    Some(Forward { to: to?, connect_deadline: connect_deadline? })
 }
 
 impl<'d> Taken<'d> {
@@ -262,8 +245,8 @@ const LONGEST_NAME: usize = 32;
 
 const PORT: Bounds<u16> = Bounds { range: 0..=u16::MAX, why: "there are no others" };
 
-/// An upstream is near: what takes a minute to accept does not work, what takes 10 ms may.
-const CONNECT_DEADLINE: Bounds<Duration> = Bounds {
-    range: Duration::from_millis(100)..=Duration::from_secs(60),
-    why: "less gives up on a working upstream, more keeps a visitor waiting",
+/// Below a second no session does anything; a month is longer than any certificate's refresh.
+const LIFETIME: Bounds<Duration> = Bounds {
+    range: Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600),
+    why: "less cuts every session off, more is no limit",
 };

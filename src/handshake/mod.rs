@@ -1,6 +1,7 @@
 //! The handshake room: is it TLS, and whose certificate? Mutual, always.
 
 mod crl;
+mod dialling;
 mod load;
 mod presented;
 mod reasons;
@@ -25,6 +26,8 @@ use crate::peer::PeerAddr;
 use crate::place::Written;
 use crate::refusal::{Refusal, Refused};
 
+pub use dialling::{DialSettings, Dialler};
+pub(crate) use dialling::{config as dialling_config, paired, unusable};
 pub use load::{Loaded, provider};
 pub use presented::{Name, Pin, Presented};
 pub(crate) use reasons::date;

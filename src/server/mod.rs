@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{Budgets, Door, Members, Strangers, Trouble};
 use crate::audit::Audit;
 use crate::bind::Interfaces;
-use crate::config::{Config, ServiceConfig, ServiceKind};
+use crate::config::{Config, ServiceConfig};
 use crate::connection::{Closing, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::{Fault, Problem};
-use crate::service::{Echo, Service};
+use crate::service::Service;
 
 pub use prepare::check;
 use prepare::{Ready, prepare};
@@ -49,14 +49,14 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
-        let Ready { handshake, budgets, interfaces, warnings } = prepare(config)?;
+        let Ready { handshake, budgets, interfaces, behind, warnings } = prepare(config)?;
         let refresh = Refresh::new(&config.handshake, handshake);
         let strangers = Strangers::new(budgets);
         let members = Members::new(budgets);
         let mut listeners = Vec::new();
         let mut problems = Vec::new();
-        for service in &config.services {
-            let rooms = Arc::new(rooms(service, refresh.subscribe(), &members));
+        for (service, behind) in config.services.iter().zip(behind) {
+            let rooms = Arc::new(rooms(service, behind, refresh.subscribe(), &members));
             for opened in open(config, service, &interfaces) {
                 match opened {
                     Ok((socket, at)) => listeners.push((socket, at, Arc::clone(&rooms))),
@@ -127,6 +127,9 @@ impl Server {
     pub async fn run(self) -> Result<(), Problem> {
         let visitors = TaskTracker::new();
         let mut listening = JoinSet::new();
+        for service in distinct(&self.listeners) {
+            listening.spawn(look_after(service, self.closing.clone()));
+        }
         for (socket, _, rooms) in self.listeners {
             let strangers = self.strangers.clone();
             let door =
@@ -174,13 +177,10 @@ impl Stopper {
 
 fn rooms(
     service: &ServiceConfig,
+    behind: Arc<dyn Service>,
     handshake: watch::Receiver<Handshake>,
     members: &Members,
 ) -> Rooms {
-    let behind: Arc<dyn Service> = match &service.kind {
-        ServiceKind::Echo => Arc::new(Echo),
-        ServiceKind::Forward(forward) => Arc::new(forward.clone()),
-    };
     Rooms {
         name: Arc::clone(&service.name),
         address: Arc::clone(&service.address),
@@ -189,6 +189,7 @@ fn rooms(
         members: members.clone(),
         frame: Arc::clone(&service.frame),
         service: behind,
+        lifetime: service.lifetime,
     }
 }
 
@@ -255,6 +256,25 @@ async fn listen(
             }
         }
     }
+}
+
+/// The services behind the doors, each once however many listeners it has.
+fn distinct(listeners: &[(TcpListener, SocketAddr, Arc<Rooms>)]) -> Vec<Arc<dyn Service>> {
+    let mut services: Vec<Arc<dyn Service>> = Vec::new();
+    for (_, _, rooms) in listeners {
+        if !services.iter().any(|known| Arc::ptr_eq(known, &rooms.service)) {
+            services.push(Arc::clone(&rooms.service));
+        }
+    }
+    services
+}
+
+async fn look_after(service: Arc<dyn Service>, closing: Closing) -> Result<(), Problem> {
+    tokio::select! {
+        () = closing.drain.cancelled() => {}
+        () = service.look_after() => {}
+    }
+    Ok(())
 }
 
 async fn summarise(audit: Arc<Audit>, closing: Closing) -> Result<(), Problem> {

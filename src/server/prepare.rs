@@ -1,5 +1,7 @@
 //! Before a start: the configuration held against the files it names and the machine it is on.
 
+use std::sync::Arc;
+
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
@@ -7,6 +9,7 @@ use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::handshake::{Handshake, Loaded};
 use crate::problem::{Fault, Problem, Severity};
+use crate::service::{Echo, Forward, Service};
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -25,6 +28,8 @@ pub(super) struct Ready {
     pub(super) handshake: Handshake,
     pub(super) budgets: Budgets,
     pub(super) interfaces: Interfaces,
+    /// What is behind each service's door, in the order of the configuration.
+    pub(super) behind: Vec<Arc<dyn Service>>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -45,14 +50,35 @@ pub(super) fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
             None
         }
     };
+    let behind: Vec<_> =
+        config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, interfaces, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(interfaces), false) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, interfaces, warnings: problems })
+            Ok(Ready { handshake, budgets, interfaces, behind, warnings: problems })
         }
         (_, _, _, _) => Err(problems),
+    }
+}
+
+/// What is behind a service's door, with every file read that it needs.
+fn behind(service: &ServiceConfig, problems: &mut Vec<Problem>) -> Option<Arc<dyn Service>> {
+    match &service.kind {
+        ServiceKind::Echo => Some(Arc::new(Echo)),
+        ServiceKind::Forward(settings) => {
+            match Forward::open(settings, &service.name, UnixTime::now()) {
+                Ok((forward, warnings)) => {
+                    problems.extend(warnings);
+                    Some(Arc::new(forward))
+                }
+                Err(found) => {
+                    problems.extend(found);
+                    None
+                }
+            }
+        }
     }
 }
 

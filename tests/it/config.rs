@@ -31,7 +31,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 107, "files in the corpus");
+    assert_eq!(files.len(), 120, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 20, "files in the corpus");
+    assert_eq!(files.len(), 21, "files in the corpus");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 46, "keys of all tables");
+    assert_eq!(named, 56, "keys of all tables");
 }
 
 #[test]
@@ -333,7 +333,7 @@ connect_deadline = "9s"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -344,7 +344,11 @@ const TABLES: [(&str, &str); 10] = [
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
+    (UPSTREAM, "[service.upstream]"),
 ];
+
+/// The table of a forward over TLS, which is asked for in such a service alone.
+const UPSTREAM: &str = "[[service]]\nkind = 'forward'\nto = 'tls:db:1'\n[service.upstream]";
 
 /// Every fault that reading a configuration can find.
 const FAULTS: [Fault; 31] = [
