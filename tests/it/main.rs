@@ -18,6 +18,7 @@ mod cli;
 mod client;
 mod certs;
 mod config;
+mod forward;
 mod handshake;
 mod peers;
 mod refresh;

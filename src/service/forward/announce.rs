@@ -126,8 +126,8 @@ fn secured(caller: &Caller) -> Result<SslInfo<'static>, Refused> {
         info.append_tlv(Tlv::SslVersion(version.into()));
     }
     let common = caller.presented().names().iter().find_map(|name| match name {
-        Name::Common(text) => Some(text),
-        Name::Dns(_) | Name::Uri(_) | Name::Email(_) => None,
+        Name::Common(text) if !text.is_empty() => Some(text),
+        Name::Common(_) | Name::Dns(_) | Name::Uri(_) | Name::Email(_) => None,
     });
     if let Some(common) = common {
         bound(common.as_bytes())?;

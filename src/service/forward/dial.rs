@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::UnixTime;
+use rustls::{CertificateError, Error};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -112,8 +113,15 @@ fn of_tls(error: &io::Error) -> Broken {
 
 /// What TLS says of a broken stream; none where it is not TLS that broke it.
 pub(super) fn said_in_tls(error: &io::Error) -> Option<PeerText> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(PeerText::from(error.to_string().as_str()))
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    let said = match error {
+        // Shown by rustls in the form of a program text.
+        Error::InvalidCertificate(CertificateError::Other(ours)) => {
+            format!("invalid peer certificate: {}", ours.0)
+        }
+        other => other.to_string(),
+    };
+    Some(PeerText::from(said.as_str()))
 }
 
 impl Broken {
