@@ -114,14 +114,11 @@ fn of_tls(error: &io::Error) -> Broken {
 /// What TLS says of a broken stream; none where it is not TLS that broke it.
 pub(super) fn said_in_tls(error: &io::Error) -> Option<PeerText> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
-    let said = match error {
-        // Shown by rustls in the form of a program text.
-        Error::InvalidCertificate(CertificateError::Other(ours)) => {
-            format!("invalid peer certificate: {}", ours.0)
-        }
-        other => other.to_string(),
-    };
-    Some(PeerText::from(said.as_str()))
+    if let Error::InvalidCertificate(CertificateError::Other(ours)) = error {
+        // rustls shows it in the form of a program text.
+        return Some(PeerText::from(format!("invalid peer certificate: {}", ours.0).as_str()));
+    }
+    Some(PeerText::from(error.to_string().as_str()))
 }
 
 impl Broken {

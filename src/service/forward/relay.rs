@@ -34,6 +34,8 @@ pub(super) async fn relay(frames: &mut Frames, upstream: Line) -> Result<(), Ref
 #[derive(Debug, Default)]
 struct Ending {
     said_all: AtomicBool,
+    /// Writing met a reset. The system tells of it once, and reading sees an end like any other.
+    was_reset: AtomicBool,
     answered_all: CancellationToken,
 }
 
@@ -51,7 +53,11 @@ async fn up(
         });
         match written.await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return unheard(reader, ending).await,
+            Ok(Err(error)) => {
+                let was_reset = error.kind() == io::ErrorKind::ConnectionReset;
+                ending.was_reset.store(was_reset, Ordering::Relaxed);
+                return unheard(reader, ending).await;
+            }
             Err(_) => return Err(Refusal::ServiceTimeout.because("the upstream stopped reading")),
         }
     }
@@ -134,6 +140,9 @@ impl<R: AsyncRead + Unpin> Down<'_, R> {
     }
 
     async fn finish(mut self, buffer: &mut BytesMut) -> Result<(), Refused> {
+        if self.ending.was_reset.load(Ordering::Relaxed) {
+            return Err(broke_off(&io::ErrorKind::ConnectionReset.into()));
+        }
         if let Some(judge) = &mut self.judge {
             judge.finish(buffer).map_err(|refused| bad_answer(&refused))?;
         }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{alice, closed_port, door, listen};
+use super::{alice, certificates, closed_port, door, listen};
 use crate::support::visitor::hear;
 use crate::support::{Hall, Set, Visitor, has};
 
 /// Reads a header of version 2 from standard input, by the text of the standard alone, and prints it.
-const READER: &str = r#"
+const READER: &str = r"
 import json, socket, struct, sys
 def crc32c(data):
     table = []
@@ -60,7 +60,7 @@ for kind, value in tlvs(header[offset:]):
     else:
         shown[hex(kind)] = value.decode()
 print(json.dumps(shown))
-"#;
+";
 
 fn read(header: &[u8]) -> Value {
     let mut child = Command::new("python3")
@@ -81,6 +81,10 @@ async fn next_words(upstream: &TcpListener) -> Vec<u8> {
     let heard = hear(&mut stream).await.unwrap();
     stream.shutdown().await.unwrap();
     heard
+}
+
+fn hex(bytes: [u8; 32]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 async fn upstream() -> (TcpListener, String) {
@@ -126,8 +130,7 @@ async fn version_2_tells_address_identity_and_the_number_in_the_record() {
         let (heard, from, visit) = said(&mut hall, &upstream, &visitor, door, forged).await;
         let presented = Presented::read(credential.certificate()).unwrap();
         let shown = read(&heard);
-        let fingerprint: String =
-            presented.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(presented.fingerprint());
         assert_eq!(visit, number);
         assert_eq!(
             shown,
@@ -197,10 +200,7 @@ async fn version_1_tells_both_addresses_and_ipv6_is_spelled_as_such() {
 async fn the_header_goes_before_tls_and_a_check_says_that_it_is_nobodys() {
     let set = Set::new();
     let (socket, at) = closed_port();
-    let (chain, key) = set.write_credential("door", &set.client("door"));
-    let trust = set.path("trust.pem");
-    let table =
-        format!("[service.upstream]\ncertificate = {chain:?}\nkey = {key:?}\ntrust = {trust:?}\n");
+    let table = certificates(&set, "");
     let upstream = listen(socket);
     let keys = "proxy = \"v2\"\nhealth = \"1h\"\nconnect_deadline = \"500ms\"";
     let mut hall = Hall::of(&door(&set, &format!("tls:{at}"), keys, &table));

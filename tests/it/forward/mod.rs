@@ -23,6 +23,16 @@ fn door(set: &Set, to: &str, keys: &str, tables: &str) -> String {
     set.tables("") + &service
 }
 
+/// The table with a client's certificate of the set, called `door`, and further keys.
+fn certificates(set: &Set, more: &str) -> String {
+    let (chain, key) = set.write_credential("door", &set.client("door"));
+    let (chain, key, trust) = (chain.display(), key.display(), set.path("trust.pem"));
+    let trust = trust.display();
+    format!(
+        "[service.upstream]\ncertificate = \"{chain}\"\nkey = \"{key}\"\ntrust = \"{trust}\"\n{more}"
+    )
+}
+
 fn alice(set: &Set) -> Visitor {
     Visitor::new(set, Some(&set.client("alice")))
 }

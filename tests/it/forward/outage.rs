@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{alice, answer_at_the_end, closed_port, door, listen};
+use super::{alice, answer_at_the_end, certificates, closed_port, door, listen};
 use crate::cli::Guard;
 use crate::support::{Hall, Set};
 
@@ -53,10 +53,7 @@ async fn one_member_at_a_time_tries_an_upstream_that_is_down() {
     let set = Set::new();
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = format!("tls:{}", upstream.local_addr().unwrap());
-    let (chain, key) = set.write_credential("door", &set.client("door"));
-    let trust = set.path("trust.pem");
-    let table =
-        format!("[service.upstream]\ncertificate = {chain:?}\nkey = {key:?}\ntrust = {trust:?}\n");
+    let table = certificates(&set, "");
     // It accepts, and never says a word of TLS: each attempt takes its whole deadline.
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);

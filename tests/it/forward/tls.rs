@@ -15,17 +15,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
-use super::{alice, answer_at_the_end, door};
+use super::{alice, answer_at_the_end, certificates, door};
 use crate::support::hall::server;
 use crate::support::set::days;
 use crate::support::{Hall, Set, prefixed};
-
-/// The table with the certificates that a test's set has, and further keys.
-fn certificates(set: &Set, more: &str) -> String {
-    let (chain, key) = set.write_credential("door", &set.client("door"));
-    let trust = set.path("trust.pem");
-    format!("[service.upstream]\ncertificate = {chain:?}\nkey = {key:?}\ntrust = {trust:?}\n{more}")
-}
 
 /// A server that shows `credential` and wants a client's certificate of `set`. It answers everybody's
 /// words backwards, and tells what each handshake came to: the names of the client, or an error.
