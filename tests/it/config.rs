@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use doorward::address::{AddressGate, NetworkRule};
 use doorward::config::{Config, LogFormat, ServiceKind};
-use doorward::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
-use doorward::handshake::{Hints, Versions};
+use doorward::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
+use doorward::handshake::{Hints, Pin, Versions};
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::service::{Announce, Upstream};
 use proptest::prelude::*;
 
 #[test]
@@ -112,7 +113,7 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!(handshake.hints, Hints::Published);
     assert_eq!((handshake.deadline, *drain), (Duration::from_secs(7), Duration::from_millis(8)));
     assert_eq!(*log, LogFormat::Json);
-    let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
+    let [service, forward, _] = &services[..] else { panic!("{} services", services.len()) };
     assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:29:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
@@ -136,7 +137,24 @@ fn what_is_written_is_what_the_rooms_hold() {
     let ServiceKind::Forward(to) = &forward.kind else { panic!("no forward") };
     assert_eq!(to.to.to_string(), "unix:/run/app.sock");
     assert_eq!(to.connect_deadline, Duration::from_secs(9));
+    assert_eq!((to.health, to.proxy), (Some(Duration::from_secs(13)), Announce::V2));
     assert_eq!(forward.frame.kind(), FrameKind::Raw);
+    let lifetimes = services.iter().map(|service| service.lifetime);
+    assert_eq!(lifetimes.collect::<Vec<_>>(), [None, Some(Duration::from_secs(8 * 3600)), None]);
+}
+
+#[test]
+fn what_is_written_of_an_upstream_is_what_is_dialled() {
+    let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
+    let ServiceKind::Forward(forward) = &config.services[2].kind else { panic!("no forward") };
+    assert_eq!(forward.to.to_string(), "tls:10.0.0.5:8443");
+    assert_eq!((forward.health, forward.proxy), (None, Announce::Nothing));
+    let Upstream::Tls(_, dial) = &forward.to else { panic!("no TLS") };
+    let files = [&dial.certificate, &dial.key, &dial.trust];
+    assert_eq!(files.map(|file| file.value.to_str().unwrap()), ["f.pem", "g.pem", "h.pem"]);
+    assert_eq!(dial.name.to_str(), "db.internal");
+    assert_eq!(dial.pin, Some(Pin::from_digest([0; 32])));
+    assert_eq!(config.services[2].frame.answers(), Answers::Checked);
 }
 
 #[test]
@@ -330,6 +348,26 @@ listen = "10.20.0.1:9100"
 kind = "forward"
 to = "unix:/run/app.sock"
 connect_deadline = "9s"
+health = "13s"
+proxy = "v2"
+lifetime = "8h"
+
+[[service]]
+name = "three"
+listen = "10.20.0.1:9099"
+kind = "forward"
+to = "tls:10.0.0.5:8443"
+
+  [service.upstream]
+  certificate = "f.pem"
+  key = "g.pem"
+  trust = "h.pem"
+  name = "db.internal"
+  pin = "pin:sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+  [service.frame]
+  kind = "lines"
+  answers = "checked"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use doorward::audit::Event;
 use doorward::handshake::Presented;
@@ -231,4 +232,56 @@ async fn the_header_goes_before_tls_and_a_check_says_that_it_is_nobodys() {
     assert_eq!(first_bytes(&mut accepted).await, (0x21, [22, 3, 1]), "PROXY: a member");
     drop(accepted);
     hall.verdict().await;
+}
+
+/// A real haproxy that believes the header on a unix socket. It ends with the test.
+struct Haproxy(Child);
+
+impl Haproxy {
+    fn start(set: &Set, socket: &Path) -> Self {
+        let config = format!(
+            "defaults\n  mode http\n  timeout client 30s\n  timeout connect 1s\n  timeout server 1s\n\
+             frontend door\n  bind unix@{} accept-proxy\n  http-request return status 200 \
+             content-type text/plain lf-string \
+             \"%[src] %[src_port] %[dst] %[dst_port] %[fc_pp_unique_id]\"\n",
+            socket.display()
+        );
+        let file = set.write("haproxy.cfg", config.as_bytes());
+        let mut command = Command::new("haproxy");
+        Self(command.arg("-db").arg("-f").arg(file).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test]
+async fn haproxy_reads_both_versions() {
+    if !has("haproxy") {
+        return;
+    }
+    for (version, unique) in [("v1", false), ("v2", true)] {
+        let set = Set::new();
+        let socket = set.path("haproxy.sock");
+        let to = format!("unix:{}", socket.display());
+        let keys = format!("proxy = \"{version}\"\nconnect_deadline = \"20s\"");
+        let mut hall = Hall::of(&door(&set, &to, &keys, ""));
+        // The first member waits until it is there.
+        let _haproxy = Haproxy::start(&set, &socket);
+        let at = hall.address("door");
+        let mut stream = alice(&set).enter(at).await.unwrap();
+        let from = stream.get_ref().0.local_addr().unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let heard = String::from_utf8(hear(&mut stream).await.unwrap()).unwrap();
+        stream.shutdown().await.unwrap();
+        let Event::Left(visit, ..) = hall.ending().await.1 else { panic!("{heard}") };
+        let number = if unique { visit.number.to_string() } else { String::new() };
+        let expected = format!("{} {} {} {} {number}", from.ip(), from.port(), at.ip(), at.port());
+        let (_, told) = heard.split_once("\r\n\r\n").unwrap_or_default();
+        assert_eq!(told.trim_end(), expected.trim_end(), "{version}: {heard}");
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use doorward::identity::Caller;
+use doorward::service::{Frames, Service, Serving};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::net::TcpListener;
 
 use super::{alice, door};
 use crate::support::visitor::hear;
-use crate::support::{ALICE, Hall, Set};
+use crate::support::{ALICE, Hall, Set, Visitor};
 
 /// Sends everything back at once, for as long as its one visitor sends.
 async fn echo(upstream: TcpListener) {
@@ -51,13 +53,46 @@ async fn a_busy_session_is_cut_when_its_certificate_is_revoked() {
     let to = upstream.local_addr().unwrap().to_string();
     tokio::spawn(echo(upstream));
     let mut hall = Hall::of(&door(&set, &to, "", ""));
-    let alice = crate::support::Visitor::new(&set, Some(&credential));
+    let alice = Visitor::new(&set, Some(&credential));
     let stream = alice.enter(hall.address("door")).await.unwrap();
     let busy = tokio::spawn(keep_busy(stream));
     hall.permitted().await;
     set.revoke(2, &[&credential]);
     assert_eq!(hall.verdict().await, "handshake.revoked");
     busy.await.unwrap();
+}
+
+/// Has always something to do: each turn ends because its budget is used up.
+struct Restless;
+
+impl Service for Restless {
+    fn serve<'a>(&'a self, _: &'a Caller, frames: &'a mut Frames) -> Serving<'a> {
+        Box::pin(async move {
+            while frames.tally().counted().frames_in == 0 {
+                tokio::task::consume_budget().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_never_rests_outlives_neither_its_lifetime_nor_a_revocation() {
+    let set = Set::new();
+    let credential = set.client("alice");
+    let alice = Visitor::new(&set, Some(&credential));
+    for (lifetime, expected) in [("1s", "service.lifetime"), ("1h", "handshake.revoked")] {
+        let kind = format!("kind = \"echo\"\nlifetime = \"{lifetime}\"");
+        let text = set.tables("") + &ALICE.replace("kind = \"echo\"", &kind);
+        let mut hall = Hall::with_service(&text, "echo", Restless);
+        let mut stream = alice.enter(hall.address("echo")).await.unwrap();
+        hall.permitted().await;
+        if expected == "handshake.revoked" {
+            set.revoke(2, &[&credential]);
+        }
+        assert_eq!(hall.verdict().await, expected);
+        assert_eq!(hear(&mut stream).await.unwrap(), b"");
+    }
 }
 
 #[tokio::test]
