@@ -198,7 +198,7 @@ const CASTAGNOLI: u32 = 0x82F6_3B78;
 const NAME: u8 = 0xE0;
 const FINGERPRINT: u8 = 0xE1;
 const SERVICE: u8 = 0xE2;
-/// A name of 255 bytes, as the handshake room admits it, with its type before it. Seven such values
+/// A name of 255 bytes, as the handshake room admits it, with its type before it. Four such values
 /// and the rest fit below 2 KiB, and nginx reads headers of up to 4 KiB.
 const LONGEST_VALUE: usize = 255 + "email:".len();
 
