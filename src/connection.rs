@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ pub(crate) struct Rooms {
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// The rooms of now, and every later state of them; none when the service is configured no more.
@@ -124,6 +126,7 @@ impl Rooms {
         closing: &Closing,
     ) {
         let (stream, caller, seat) = seated.into_parts();
+        let caller = caller.on_visit(visit.number, stream.get_ref().0.local_addr().ok());
         acknowledge_at_once(stream.get_ref().0);
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
@@ -133,11 +136,13 @@ impl Rooms {
             caller: caller.clone(),
             tally: frames.shared_tally(),
         });
+        // What ends a session is asked first: a busy service can use up every turn's budget.
         let served = tokio::select! {
             biased;
-            served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
             refused = session.passes_no_longer(hallway) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
+            refused = outlived(self.lifetime) => Err(refused),
+            served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
         };
         let counted: Counted = frames.tally().counted();
         let last_word = served.as_ref().err().and_then(|refused| self.last_word(refused));
@@ -206,7 +211,7 @@ impl Session {
             // The last second is part of it (RFC 5280 section 4.1.2.5).
             let Some(left) = end.checked_sub(UnixTime::now().as_secs()) else { return };
             let left = Duration::from_secs(left.saturating_add(1));
-            tokio::time::sleep(left.min(BETWEEN_CLOCKS)).await;
+            sleep(left.min(BETWEEN_CLOCKS)).await;
         }
     }
 }
@@ -238,6 +243,15 @@ impl Ground {
 
 /// A clock that is set or a machine that slept is noticed within this time.
 const BETWEEN_CLOCKS: Duration = Duration::from_secs(600);
+
+/// Waits until a session is as old as it may be; for ever where it may be of any age.
+async fn outlived(lifetime: Option<Duration>) -> Refused {
+    match lifetime {
+        Some(lifetime) => sleep(lifetime).await,
+        None => std::future::pending().await,
+    }
+    Refusal::ServiceLifetime.because(format!("after {lifetime:?}"))
+}
 
 /// A client that gathers small messages (Nagle's algorithm) holds its first one back until its last flight
 /// is acknowledged, which takes 40 ms where nothing is sent in return. Servers that send session tickets

@@ -60,7 +60,7 @@ faults! {
     AddressLeadingZero, "address.leading-zero", "A part of the address begins with a zero, which some programs read as octal.";
     AddressMapped, "address.mapped", "An IPv4-mapped network would never match: visitors are judged by their IPv4 address.";
     AddressDuplicate, "address.duplicate", "The same network is listed twice.";
-    AcceptBadBalancer, "accept.bad-balancer", "A network in [service.proxy] would let too many choose their address.";
+    AcceptBadBalancer, "accept.bad-balancer", "A network in [service.balancers] would let too many choose their address.";
     AddressListUnreadable, "address.list-unreadable", "A list file cannot be read.";
     AddressNobody, "address.nobody", "The list allows no address, so nobody gets in.";
     AddressOneFamily, "address.one-family", "The list covers one address family, the listeners both.";
@@ -83,7 +83,8 @@ faults! {
     IdentityCommonName, "identity.common-name", "A rule trusts a common name, to which name constraints do not apply.";
     FrameBounds, "frame.bounds", "The bounds of a frame contradict each other or its kind.";
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
-    ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
+    ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket, or lacks its certificates.";
+    ServiceUpstreamCertificate, "service.upstream-certificate", "The certificate to show an upstream is expired, close to its last day, or not for clients.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
     AdminNoServer, "admin.no-server", "No server answers at the admin socket.";
     AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";

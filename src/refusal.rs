@@ -100,10 +100,10 @@ refusals! {
         "Add the address or its interface to scope in [bind] if sessions may come to it.";
     AcceptProxyMissing, Accept, "accept.proxy-missing",
         "A balancer's connection did not begin with a header of the PROXY protocol.",
-        "Let the balancer send it (send-proxy-v2), or take its address out of from in [service.proxy].";
+        "Let the balancer send it (send-proxy-v2), or take its address out of from in [service.balancers].";
     AcceptProxyLate, Accept, "accept.proxy-late",
         "The header of the PROXY protocol did not come whole within its deadline.",
-        "Look at the balancer: it sends the header at once; raise deadline in [service.proxy] for a slow link.";
+        "Look at the balancer: it sends the header at once; raise deadline in [service.balancers] for a slow link.";
     AcceptProxyTooLong, Accept, "accept.proxy-too-long",
         "The header of the PROXY protocol is longer than it may be.",
         "Let the balancer leave whole certificates out of it; 2,048 bytes are understood.";
@@ -121,7 +121,7 @@ refusals! {
         "Look at who can connect from the balancer's address, and at the balancer.";
     AcceptProxyUnlisted, Accept, "accept.proxy-unlisted",
         "The session came through a balancer that is no longer listed.",
-        "Add its address to from in [service.proxy] if it should be believed.";
+        "Add its address to from in [service.balancers] if it should be believed.";
     AddressNotListed, Address, "address.not-listed",
         "No allow rule covers the address.",
         "Add the address or its network to allow if it should get in.";
@@ -248,6 +248,12 @@ refusals! {
     ServiceTimeout, Service, "service.timeout",
         "The service behind the door did not answer a connection attempt in time.",
         "Check the upstream named in to: it accepts no connection.";
+    ServiceUntrusted, Service, "service.untrusted",
+        "The server behind the door did not prove to be the one it should be.",
+        "Compare trust, name and pin in [service.upstream] with the certificate that the upstream shows.";
+    ServiceBadAnswer, Service, "service.bad-answer",
+        "What the service behind the door answered is not a well-formed message.",
+        "Look at the upstream; if its answers may differ from what clients say, write answers = \"as-they-are\".";
     ServiceStalled, Service, "service.stalled",
         "The visitor stopped reading its answers.",
         "Look at the client: it must read what it asked for.";
@@ -257,6 +263,9 @@ refusals! {
     ServiceRemoved, Service, "service.removed",
         "The service was taken out of the configuration.",
         "Put its [[service]] back if it was meant to stay; a new name is a new service.";
+    ServiceLifetime, Service, "service.lifetime",
+        "The session was as old as a session may be.",
+        "Connect again; raise lifetime in [[service]] if sessions need longer.";
     ServiceDrained, Service, "service.drained",
         "The server was told to stop, and the session outlived its time to finish.",
         "Connect again when the server is back; raise drain in [server] if sessions need longer.";

@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::Resumption;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::backoff::Backoff;
 use crate::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Text};
-use crate::handshake::provider;
+use crate::handshake::{dialling_config, paired, provider, unusable};
 use crate::pki::keyfile::{read_chain, read_key};
 use crate::problem::{Fault, Problem};
 
@@ -202,38 +202,16 @@ fn tls_config(files: &ClientFiles) -> Result<ClientConfig, Problem> {
         roots.add(anchor).map_err(|error| unfit(&files.trust, &error))?;
     }
     let chain = read_chain(&files.certificate)?;
-    let key = read_key(&files.key)?;
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&files.certificate, &error))?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| unusable_pair(files, &error))?;
-    config.resumption = Resumption::disabled();
-    Ok(config)
+    let own = paired(&files.certificate, chain, &files.key, read_key(&files.key)?)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+    let verifier = verifier.build().map_err(|error| unfit(&files.trust, &error))?;
+    dialling_config(verifier, own, ALL_VERSIONS)
+        .map_err(|error| unusable(&files.certificate, &error))
 }
 
-fn unfit(trust: &Path, error: &rustls::Error) -> Problem {
+fn unfit(trust: &Path, error: &dyn fmt::Display) -> Problem {
     let what = format!("{}: a certificate cannot be an authority: {error}", trust.display());
     Problem::error(Fault::HandshakeBadAnchor, what, "name only certificates of authorities")
-}
-
-fn unusable_pair(files: &ClientFiles, error: &rustls::Error) -> Problem {
-    if !matches!(error, rustls::Error::InconsistentKeys(_)) {
-        return unusable(&files.certificate, error);
-    }
-    let (certificate, key) = (files.certificate.display(), files.key.display());
-    Problem::error(
-        Fault::HandshakeKeyMismatch,
-        format!("{key} is not the key of {certificate}"),
-        "name the key that the certificate was made for",
-    )
-}
-
-fn unusable(certificate: &Path, error: &rustls::Error) -> Problem {
-    let what = format!("{} or its key cannot be used: {error}", certificate.display());
-    let remedy = "use a certificate with an ECDSA, Ed25519 or RSA key";
-    Problem::error(Fault::HandshakeUnreadable, what, remedy)
 }
 
 /// What a service may reply: anything of the kind, up to the largest message there is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ServiceKind;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use crate::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
+use crate::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use crate::problem::Fault;
 
 /// The rules for a service of this kind. A forward passes bytes on as they come, unless the table
@@ -32,6 +32,7 @@ pub(super) fn read(mut section: Section<'_>, service: Option<&ServiceKind>) -> F
     policy = bounds(&mut section, policy);
     policy = characters(&mut section, policy);
     policy = pace(&mut section, policy);
+    policy = answers(&mut section, policy, service);
     if let Some(kind) = kind {
         refuse_foreign(&mut section, kind);
     }
@@ -122,6 +123,25 @@ fn pace(section: &mut Section<'_>, policy: FramePolicy) -> FramePolicy {
         .first_within(first.unwrap_or(default_first))
 }
 
+/// Whether the answers of what is behind the door are judged too.
+fn answers(
+    section: &mut Section<'_>,
+    policy: FramePolicy,
+    service: Option<&ServiceKind>,
+) -> FramePolicy {
+    let Some(entry) = section.entry("answers") else { return policy };
+    let Some(answers) = entry.choice(&ANSWERS) else { return policy };
+    if matches!(service, Some(ServiceKind::Echo)) {
+        entry.blame(
+            Fault::FrameBounds,
+            format!("{entry} means nothing to an echo, whose answers are the messages themselves"),
+            "remove it",
+        );
+        return policy;
+    }
+    entry.checked(policy.clone().judging_answers(answers)).unwrap_or(policy)
+}
+
 /// Reports keys that would silently do nothing.
 fn refuse_foreign(section: &mut Section<'_>, kind: FrameKind) {
     let (word, foreign): (_, &[&'static str]) = match kind {
@@ -147,6 +167,9 @@ const ORDERS: [(&str, ByteOrder); 2] = [("big", ByteOrder::Big), ("little", Byte
 
 const TEXTS: [(&str, Text); 3] =
     [("utf-8", Text::Utf8), ("ascii", Text::Ascii), ("any", Text::Any)];
+
+const ANSWERS: [(&str, Answers); 2] =
+    [("as-they-are", Answers::AsTheyAre), ("checked", Answers::Checked)];
 
 const WIDTH: Bounds<u8> = Bounds { range: 1..=4, why: "a length has 1, 2 or 4 bytes" };
 

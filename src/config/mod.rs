@@ -17,6 +17,7 @@ mod section;
 mod address;
 mod identity;
 mod frame;
+mod forward;
 mod rooms;
 mod service;
 
@@ -33,7 +34,7 @@ use crate::handshake::{Greeting, HandshakeSettings};
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
-use crate::service::Forward;
+use crate::service::ForwardSettings;
 use document::Document;
 use section::Section;
 
@@ -99,6 +100,8 @@ pub struct ServiceConfig {
     pub frame: Arc<FramePolicy>,
     /// What is behind the door.
     pub kind: ServiceKind,
+    /// How old a session may be, whatever it does; none means of any age.
+    pub lifetime: Option<Duration>,
 }
 
 /// What is behind the door.
@@ -107,7 +110,18 @@ pub enum ServiceKind {
     /// Every message goes back to whoever sent it.
     Echo,
     /// The session goes on to an upstream.
-    Forward(Forward),
+    Forward(ForwardSettings),
+}
+
+impl ServiceKind {
+    /// The files that it was made from, a change of which counts.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            ServiceKind::Forward(forward) => forward.to.files(),
+            ServiceKind::Echo => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for ServiceKind {
@@ -179,13 +193,16 @@ impl Config {
         })
     }
 
-    /// Every file that a change of counts for: the configuration, its lists, and those of the handshake.
+    /// Every file that a change of counts for: the configuration, its lists, and what the handshake and the
+    /// services are made from.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let settings = &self.handshake;
         let named = [&settings.certificate, &settings.key, &settings.clients].into_iter();
         let named = named.chain(&settings.crl).map(|file| file.value.clone());
-        self.source.file.iter().chain(&self.source.lists).cloned().chain(named).collect()
+        let behind = self.services.iter().flat_map(|service| service.kind.files());
+        let own = self.source.file.iter().chain(&self.source.lists).cloned();
+        own.chain(named).chain(behind).collect()
     }
 
     /// Every table is read before the first missing one ends the reading.

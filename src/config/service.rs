@@ -11,13 +11,12 @@ use super::address::{self, Addresses, Families};
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, ServiceKind, frame, identity};
+use super::{ServiceConfig, ServiceKind, forward, frame, identity};
 use crate::accept::Balancers;
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::handshake::{Greeting, Preamble};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
-use crate::service::{Forward, Upstream};
 
 /// All services, with listeners that `bind` allows. `default` is the address table of those that
 /// have none.
@@ -72,12 +71,13 @@ fn service<'d>(
         .required("listen", "[\"127.0.0.1:8443\", \"[::1]:8443\"]")
         .and_then(|entry| taken.listeners(&entry));
     let kind = kind(&mut section);
+    let lifetime = section.or("lifetime", None, |entry| entry.duration(&LIFETIME).map(Some));
     let own = section.entry("address").is_some();
     let addresses = section.table("address", "[service.address]");
     let addresses = own.then(|| address::read(addresses));
     let addresses = addresses.as_ref().map_or(default, Option::as_ref);
     let greeting = greeting(&mut section);
-    let balancers = balancers(section.table("proxy", "[service.proxy]"));
+    let balancers = balancers(section.table("balancers", "[service.balancers]"));
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
     section.finish();
@@ -94,6 +94,7 @@ fn service<'d>(
         identity: identity?,
         frame: Arc::new(frame),
         kind: kind?,
+        lifetime: lifetime?,
     })
 }
 
@@ -138,7 +139,7 @@ fn balancers(mut section: Section<'_>) -> Option<Balancers> {
             entry.blame(
                 Fault::AcceptBadBalancer,
                 format!("{entry} is empty, so no header would be understood"),
-                "list the addresses of the balancers, or remove [service.proxy]",
+                "list the addresses of the balancers, or remove [service.balancers]",
             );
             return None;
         }
@@ -156,7 +157,7 @@ fn balancers(mut section: Section<'_>) -> Option<Balancers> {
         Some(networks.into_iter().map(|network| network.value).collect())
     });
     let deadline =
-        section.or("deadline", Duration::from_secs(2), |entry| entry.duration(&PROXY_DEADLINE));
+        section.or("deadline", Duration::from_secs(2), |entry| entry.duration(&BALANCER_DEADLINE));
     section.finish();
     Some(Balancers::new(from?, deadline?))
 }
@@ -164,32 +165,14 @@ fn balancers(mut section: Section<'_>) -> Option<Balancers> {
 /// What is behind the door; the keys of a forward belong to a forward only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
-    // Asked for in any case, so that a bad kind does not make them unknown.
-    let written = [section.entry("to"), section.entry("connect_deadline")];
+    drop(forward::known(section));
     match kind? {
-        Kind::Forward => forward(section).map(ServiceKind::Forward),
+        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
         Kind::Echo => {
-            for entry in written.iter().flatten() {
-                entry.blame(
-                    Fault::ConfigBadValue,
-                    format!("{entry} means nothing to kind = \"echo\""),
-                    "remove it, or write kind = \"forward\"",
-                );
-            }
+            forward::refuse(section, "echo");
             Some(ServiceKind::Echo)
         }
     }
-}
-
-fn forward(section: &mut Section<'_>) -> Option<Forward> {
-    let to = section.required("to", "\"127.0.0.1:6379\"").and_then(|entry| {
-        let text = entry.string()?;
-        entry.checked(Upstream::parse(text.value))
-    });
-    let default = Duration::from_secs(5);
-    let connect_deadline =
-        section.or("connect_deadline", default, |entry| entry.duration(&CONNECT_DEADLINE));
-    Some(Forward { to: to?, connect_deadline: connect_deadline? })
 }
 
 impl<'d> Taken<'d> {
@@ -332,17 +315,17 @@ const LONGEST_NAME: usize = 32;
 
 const PORT: Bounds<u16> = Bounds { range: 0..=u16::MAX, why: "there are no others" };
 
-/// An upstream is near: what takes a minute to accept does not work, what takes 10 ms may.
-const CONNECT_DEADLINE: Bounds<Duration> = Bounds {
-    range: Duration::from_millis(100)..=Duration::from_secs(60),
-    why: "less gives up on a working upstream, more keeps a visitor waiting",
+/// Below a second no session does anything; a month is longer than any certificate's refresh.
+const LIFETIME: Bounds<Duration> = Bounds {
+    range: Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600),
+    why: "less cuts every session off, more is no limit",
 };
 
 /// A /0 would let anybody choose its address, and two halves are the same in two lines.
 const WIDEST_BALANCERS: u8 = 2;
 
 /// A balancer sends the header with the connection; two seconds are a slow link with a loss.
-const PROXY_DEADLINE: Bounds<Duration> = Bounds {
+const BALANCER_DEADLINE: Bounds<Duration> = Bounds {
     range: Duration::from_millis(100)..=Duration::from_secs(30),
     why: "less cuts slow links off, more lets idle strangers keep their seats",
 };

@@ -83,6 +83,15 @@ pub enum Text {
     Ascii,
 }
 
+/// Whether the gate also judges what comes back from behind the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Answers {
+    /// Answers go back as they are.
+    AsTheyAre,
+    /// An answer has to be a message that the gate would let in. How fast answers come is not judged.
+    Checked,
+}
+
 /// One message that passed the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
-use super::{ByteOrder, FrameKind, LengthWidth, Rate, Text};
+use super::{Answers, ByteOrder, FrameKind, LengthWidth, Rate, Text};
 use crate::problem::{Fault, Problem};
 use crate::refusal::{Refusal, Refused};
 
@@ -21,6 +21,7 @@ pub struct FramePolicy {
     rate: Option<Rate>,
     idle: Duration,
     first: Duration,
+    answers: Answers,
 }
 
 impl FramePolicy {
@@ -39,6 +40,7 @@ impl FramePolicy {
             rate: None,
             idle: DEFAULT_IDLE,
             first: DEFAULT_FIRST,
+            answers: Answers::AsTheyAre,
         }
     }
 
@@ -157,6 +159,20 @@ impl FramePolicy {
         self
     }
 
+    /// Whether answers from behind the door are judged by the same rules.
+    ///
+    /// # Errors
+    /// [`Fault::FrameBounds`] for raw bytes, which have no messages to judge.
+    pub fn judging_answers(mut self, answers: Answers) -> Result<Self, Problem> {
+        if self.kind == FrameKind::Raw && answers == Answers::Checked {
+            let what = "raw bytes have no messages that could be checked";
+            let remedy = "choose another kind, or write answers = \"as-they-are\"";
+            return Err(Problem::error(Fault::FrameBounds, what, remedy));
+        }
+        self.answers = answers;
+        Ok(self)
+    }
+
     /// How messages are told apart.
     #[must_use]
     pub fn kind(&self) -> FrameKind {
@@ -209,6 +225,12 @@ impl FramePolicy {
     #[must_use]
     pub fn first(&self) -> Duration {
         self.first
+    }
+
+    /// Whether answers are judged too.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        self.answers
     }
 
     /// Writes an own message in its wire form after what `out` holds.

@@ -305,8 +305,8 @@ fn keep<T>(read: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
     read.map_err(|problem| problems.push(problem)).ok()
 }
 
-static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&version::TLS13];
+pub(super) static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&version::TLS13];
 static TLS12_AND_13: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
 /// As long as public authorities' shortest certificates last half their life.
-const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const SOON: Duration = Duration::from_secs(30 * 24 * 3600);

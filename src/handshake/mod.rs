@@ -1,6 +1,7 @@
 //! The handshake room: is it TLS, and whose certificate? Mutual, always.
 
 mod crl;
+mod dialling;
 mod greeting;
 mod load;
 mod presented;
@@ -26,6 +27,8 @@ use crate::peer::PeerAddr;
 use crate::place::Written;
 use crate::refusal::{Refusal, Refused};
 
+pub use dialling::{DialSettings, Dialler};
+pub(crate) use dialling::{config as dialling_config, paired, unusable};
 use greeting::Began;
 pub use greeting::{Greeting, Preamble};
 pub use load::{Loaded, provider};

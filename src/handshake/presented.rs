@@ -21,6 +21,7 @@ pub struct Presented {
     subject: PeerText,
     serial: PeerText,
     pin: Pin,
+    fingerprint: [u8; 32],
     expires: UnixTime,
 }
 
@@ -59,9 +60,7 @@ impl Presented {
         let mut names = Names::default();
         names.alternative(&parsed)?;
         names.common(&parsed)?;
-        let key = digest(&SHA256, parsed.public_key().raw);
-        let mut pin = [0; 32];
-        pin.iter_mut().zip(key.as_ref()).for_each(|(to, from)| *to = *from);
+        let pin = sha256(parsed.public_key().raw);
         let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         Ok(Self {
             names: names.typed,
@@ -69,6 +68,7 @@ impl Presented {
             subject: PeerText::new(parsed.subject().to_string().as_bytes()),
             serial: PeerText::new(hex(parsed.raw_serial()).as_bytes()),
             pin: Pin(pin),
+            fingerprint: sha256(certificate),
             expires: UnixTime::since_unix_epoch(std::time::Duration::from_secs(expires)),
         })
     }
@@ -101,6 +101,12 @@ impl Presented {
     #[must_use]
     pub fn pin(&self) -> Pin {
         self.pin
+    }
+
+    /// The SHA-256 of the whole certificate, which a renewal changes.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 
     /// Its last moment.
@@ -189,6 +195,13 @@ pub(super) fn is_for_clients(certificate: &X509Certificate<'_>) -> bool {
         Ok(usage) => usage.is_some_and(|usage| usage.value.client_auth),
         Err(_) => false,
     }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let hashed = digest(&SHA256, bytes);
+    let mut fixed = [0; 32];
+    fixed.iter_mut().zip(hashed.as_ref()).for_each(|(to, from)| *to = *from);
+    fixed
 }
 
 fn hex(bytes: &[u8]) -> String {

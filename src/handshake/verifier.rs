@@ -138,7 +138,8 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-fn bound_chain(chain: &[CertificateDer<'_>]) -> Result<(), Refused> {
+/// Refuses a chain that is too large to be looked at.
+pub(super) fn bound_chain(chain: &[CertificateDer<'_>]) -> Result<(), Refused> {
     if chain.len() >= LONGEST_CHAIN {
         let count = chain.len().saturating_add(1);
         return Err(Refusal::HandshakeOversized.because(format!("{count} certificates")));
@@ -193,7 +194,7 @@ fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>,
 }
 
 /// Our own verdict in the words of rustls, so that it comes back whole and the client gets an alert.
-fn own(refused: Refused) -> Error {
+pub(super) fn own(refused: Refused) -> Error {
     CertificateError::Other(OtherError(Arc::new(refused))).into()
 }
 

@@ -2,8 +2,10 @@
 
 mod rule;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ProtocolVersion;
 use tokio_rustls::server::TlsStream;
 
 use crate::accept::{MemberSeat, Members, StrangerSeat};
@@ -24,7 +26,11 @@ pub struct IdentityGate {
 
 /// Who was let in, as whom, and by which rule. Services receive it.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Permitted>);
+pub struct Caller {
+    permitted: Arc<Permitted>,
+    visit: u64,
+    met: Option<SocketAddr>,
+}
 
 #[derive(Debug)]
 struct Permitted {
@@ -32,6 +38,8 @@ struct Permitted {
     name: PermittedName,
     rule: Place,
     presented: Presented,
+    version: Option<ProtocolVersion>,
+    alpn: Option<Vec<u8>>,
 }
 
 impl IdentityGate {
@@ -107,7 +115,11 @@ impl IdentityGate {
         match self.judge(&presented, peer) {
             Ok((name, rule)) => {
                 let (name, rule) = (name.clone(), rule.clone());
-                let caller = Caller(Arc::new(Permitted { peer, name, rule, presented }));
+                let session = stream.get_ref().1;
+                let (version, alpn) = (session.protocol_version(), session.alpn_protocol());
+                let alpn = alpn.map(<[u8]>::to_vec);
+                let permitted = Permitted { peer, name, rule, presented, version, alpn };
+                let caller = Caller { permitted: Arc::new(permitted), visit: 0, met: None };
                 Ok(Authorized { stream, caller, seat })
             }
             Err(refused) => Err(TurnedAway {
@@ -153,7 +165,7 @@ impl<S> Authorized<S> {
         match members.seat() {
             Ok(seat) => Ok(Seated { stream, caller, seat }),
             Err(refused) => {
-                let presented = Some(Box::new(caller.0.presented.clone()));
+                let presented = Some(Box::new(caller.presented().clone()));
                 Err(TurnedAway { refused, presented, parting: Some((stream, stranger)) })
             }
         }
@@ -176,25 +188,54 @@ impl Caller {
     /// The name that was permitted: one that the certificate holds, or its pin.
     #[must_use]
     pub fn name(&self) -> &PermittedName {
-        &self.0.name
+        &self.permitted.name
     }
 
     /// Where it comes from.
     #[must_use]
     pub fn peer(&self) -> PeerAddr {
-        self.0.peer
+        self.permitted.peer
     }
 
     /// Where the rule that let it in is written.
     #[must_use]
     pub fn rule(&self) -> &Place {
-        &self.0.rule
+        &self.permitted.rule
     }
 
     /// The certificate it proved to hold.
     #[must_use]
     pub fn presented(&self) -> &Presented {
-        &self.0.presented
+        &self.permitted.presented
+    }
+
+    /// The number of its visit in the record; 0 before its session begins.
+    #[must_use]
+    pub fn visit(&self) -> u64 {
+        self.visit
+    }
+
+    /// The address of this server that it connected to; none before its session begins.
+    #[must_use]
+    pub fn met(&self) -> Option<SocketAddr> {
+        self.met
+    }
+
+    /// The TLS version it speaks.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<ProtocolVersion> {
+        self.permitted.version
+    }
+
+    /// The application protocol that was agreed on (RFC 7301: 1 to 255 bytes), where one was.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.permitted.alpn.as_deref()
+    }
+
+    /// The same caller, on this visit, which it began at that address of this server.
+    pub(crate) fn on_visit(self, visit: u64, met: Option<SocketAddr>) -> Self {
+        Self { visit, met, ..self }
     }
 }
 

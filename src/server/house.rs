@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::after_a_restart;
 use super::doors::{Doors, Hands, Moved};
@@ -18,7 +19,7 @@ use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
-use crate::service::{Echo, Service};
+use crate::service::Service;
 
 /// Everything a visitor can come to. Changed as a whole, or not at all.
 pub(super) struct House {
@@ -36,14 +37,21 @@ pub(super) struct House {
     own: HashMap<Arc<str>, Arc<dyn Service>>,
     /// The listeners that wait for their interface, as they were last told of.
     waiting: Vec<Problem>,
+    /// Cancelled when nothing new is begun; none before visitors are let in.
+    drain: Option<CancellationToken>,
 }
 
 /// One service, as it is told to everybody who walks to it.
 struct Guarded {
     kind: ServiceKind,
     behind: Arc<dyn Service>,
+    /// None before visitors are let in.
+    care: Option<Care>,
     rooms: watch::Sender<Option<Arc<Rooms>>>,
 }
+
+/// The background work of a service; it ends when this is dropped.
+type Care = AbortOnDropHandle<()>;
 
 /// What a change opened, closed and left waiting.
 #[derive(Debug, Default)]
@@ -68,7 +76,7 @@ impl House {
         config: Arc<Config>,
         ready: Ready,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, warnings } = ready;
         let mut house = Self {
             config,
             ground: Arc::new(ground),
@@ -82,8 +90,9 @@ impl House {
             services: BTreeMap::new(),
             own: HashMap::new(),
             waiting: Vec::new(),
+            drain: None,
         };
-        house.furnish();
+        house.furnish(&behind);
         let mut problems = Vec::new();
         for wanted in wanted {
             match (Doors::open(&wanted, &house.ground), house.services.get(&wanted.service)) {
@@ -120,7 +129,7 @@ impl House {
     pub(super) fn ban(&mut self, change: impl FnOnce(&mut Bans) -> bool) -> bool {
         let changed = change(Arc::make_mut(&mut self.bans));
         if changed {
-            self.furnish();
+            self.furnish(&[]);
         }
         changed
     }
@@ -136,7 +145,7 @@ impl House {
     pub(super) fn replace(&mut self, name: &str, service: Arc<dyn Service>) -> bool {
         let Some((name, _)) = self.services.get_key_value(name) else { return false };
         self.own.insert(Arc::clone(name), service);
-        self.furnish();
+        self.furnish(&[]);
         true
     }
 
@@ -150,6 +159,13 @@ impl House {
         closing: Closing,
         visitors: TaskTracker,
     ) -> Result<(), Problem> {
+        self.drain = Some(closing.drain.clone());
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            let care = self.services.get(&name).and_then(|guarded| self.care_for(&guarded.behind));
+            if let Some(guarded) = self.services.get_mut(&name) {
+                guarded.care = care;
+            }
+        }
         let strangers = self.strangers.clone();
         self.doors.let_in(Hands { strangers, audit, closing, visitors })
     }
@@ -163,7 +179,7 @@ impl House {
         config: Arc<Config>,
         ready: Ready,
     ) -> Result<Change, Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, mut warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, mut warnings } = ready;
         let ground = Arc::new(ground);
         let before = Arc::clone(&self.ground);
         let moved = self.doors.prepare(&wanted, &ground, &before).await?;
@@ -179,7 +195,7 @@ impl House {
         self.budgets = budgets;
         self.strangers.resize(budgets);
         self.members.resize(budgets);
-        self.furnish();
+        self.furnish(&behind);
         Ok(self.commit(moved, warnings).await)
     }
 
@@ -205,7 +221,7 @@ impl House {
         let moved = self.doors.prepare(&wanted, &ground, &before).await.ok()?;
         self.ground = ground;
         if changed {
-            self.furnish();
+            self.furnish(&[]);
         }
         let change = self.commit(moved, warnings).await;
         let news = change.is_any() || change.warnings != self.waiting;
@@ -221,8 +237,9 @@ impl House {
         Change { warnings, opened, closed }
     }
 
-    /// Gives every service its rooms, and closes those of services that are gone.
-    fn furnish(&mut self) {
+    /// Gives every service its rooms, and closes those of services that are gone. `fresh` holds what is
+    /// behind the doors of the configuration, in its order; where it is empty everything stays.
+    fn furnish(&mut self, fresh: &[Arc<dyn Service>]) {
         let config = Arc::clone(&self.config);
         let balancers = config.services.iter().flat_map(|service| service.balancers.networks());
         self.strangers.exempt(balancers.copied().collect());
@@ -233,23 +250,54 @@ impl House {
             }
             stays
         });
+        let mut fresh = fresh.iter();
         for service in &config.services {
-            let known = self.services.get(&service.name);
-            let behind = match self.own.get(&service.name) {
-                Some(own) => Arc::clone(own),
-                None => behind(service, known),
+            let known = self.services.remove(&service.name);
+            let Some(behind) = self.behind(service, known.as_ref(), fresh.next()) else { continue };
+            let rooms = Some(Arc::new(self.rooms(service, Arc::clone(&behind))));
+            let guarded = match known {
+                Some(known) => {
+                    let same = Arc::ptr_eq(&known.behind, &behind);
+                    let care = if same { known.care } else { self.care_for(&behind) };
+                    known.rooms.send_replace(rooms);
+                    Guarded { kind: service.kind.clone(), behind, care, rooms: known.rooms }
+                }
+                None => Guarded {
+                    kind: service.kind.clone(),
+                    care: self.care_for(&behind),
+                    behind,
+                    rooms: watch::Sender::new(rooms),
+                },
             };
-            let rooms = Arc::new(self.rooms(service, Arc::clone(&behind)));
-            if let Some(guarded) = self.services.get_mut(&service.name) {
-                guarded.kind = service.kind.clone();
-                guarded.behind = behind;
-                guarded.rooms.send_replace(Some(rooms));
-            } else {
-                let rooms = watch::Sender::new(Some(rooms));
-                let guarded = Guarded { kind: service.kind.clone(), behind, rooms };
-                self.services.insert(Arc::clone(&service.name), guarded);
-            }
+            self.services.insert(Arc::clone(&service.name), guarded);
         }
+    }
+
+    /// What is behind a door from now on. A kind that stays as it is written stays the same object, with
+    /// what it knows of its upstream, unless it was made from files, which may have changed.
+    fn behind(
+        &self,
+        service: &ServiceConfig,
+        known: Option<&Guarded>,
+        fresh: Option<&Arc<dyn Service>>,
+    ) -> Option<Arc<dyn Service>> {
+        let same = known.filter(|known| known.kind == service.kind);
+        let stays = same.filter(|_| fresh.is_none() || service.kind.files().is_empty());
+        let known = stays.map(|known| &known.behind);
+        self.own.get(&service.name).or(known).or(fresh).map(Arc::clone)
+    }
+
+    /// Starts what a service does beside its sessions, until the server drains or another takes its place.
+    fn care_for(&self, service: &Arc<dyn Service>) -> Option<Care> {
+        let drain = self.drain.clone()?;
+        let service = Arc::clone(service);
+        let care = async move {
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = service.look_after() => {}
+            }
+        };
+        Some(AbortOnDropHandle::new(tokio::spawn(care)))
     }
 
     fn rooms(&self, service: &ServiceConfig, behind: Arc<dyn Service>) -> Rooms {
@@ -263,17 +311,7 @@ impl House {
             members: self.members.clone(),
             frame: Arc::clone(&service.frame),
             service: behind,
+            lifetime: service.lifetime,
         }
-    }
-}
-
-/// What is behind the door. A kind that stays the same stays the same object, with what it knows of its upstream.
-fn behind(service: &ServiceConfig, known: Option<&Guarded>) -> Arc<dyn Service> {
-    match known {
-        Some(guarded) if guarded.kind == service.kind => Arc::clone(&guarded.behind),
-        _ => match &service.kind {
-            ServiceKind::Echo => Arc::new(Echo),
-            ServiceKind::Forward(forward) => Arc::new(forward.clone()),
-        },
     }
 }

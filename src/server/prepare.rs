@@ -12,6 +12,7 @@ use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
+use crate::service::{Echo, Forward, Service};
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -31,6 +32,8 @@ pub(super) struct Ready {
     pub(super) budgets: Budgets,
     pub(super) ground: Ground,
     pub(super) wanted: Vec<Wanted>,
+    /// What is behind each service's door, in the order of the configuration.
+    pub(super) behind: Vec<Arc<dyn Service>>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -64,14 +67,35 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
             None
         }
     };
+    let behind: Vec<_> =
+        config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, ground, wanted, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, ground, wanted, warnings: problems })
+            Ok(Ready { handshake, budgets, ground, wanted, behind, warnings: problems })
         }
         (_, _, _, _, _) => Err(problems),
+    }
+}
+
+/// What is behind a service's door, with every file read that it needs.
+fn behind(service: &ServiceConfig, problems: &mut Vec<Problem>) -> Option<Arc<dyn Service>> {
+    match &service.kind {
+        ServiceKind::Echo => Some(Arc::new(Echo)),
+        ServiceKind::Forward(settings) => {
+            match Forward::open(settings, &service.name, UnixTime::now()) {
+                Ok((forward, warnings)) => {
+                    problems.extend(warnings);
+                    Some(Arc::new(forward))
+                }
+                Err(found) => {
+                    problems.extend(found);
+                    None
+                }
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::tally::Tally;
-use crate::frame::{Decoder, Frame, FrameKind, FramePolicy, Pace};
+use crate::frame::{Answers, Decoder, Frame, FrameKind, FramePolicy, Pace};
 use crate::refusal::{Refusal, Refused};
 
 /// A byte stream both ways: what is left of a connection once TLS is done.
@@ -98,6 +98,14 @@ impl Frames {
     #[must_use]
     pub fn idle(&self) -> Duration {
         self.reader.policy.idle()
+    }
+
+    /// What judges the answers of a service that passes on somebody else's; none where they go back as
+    /// they are.
+    #[must_use]
+    pub fn judge_of_answers(&self) -> Option<Decoder> {
+        let policy = &self.reader.policy;
+        (policy.answers() == Answers::Checked).then(|| Decoder::new(Arc::clone(policy)))
     }
 
     /// What went through so far.

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use crate::identity::Caller;
 
 pub use echo::Echo;
-pub use forward::{Forward, Upstream};
+pub use forward::{Announce, Endpoint, Forward, ForwardSettings, Upstream};
 pub(crate) use frames::linger;
 pub use frames::{FrameReader, FrameWriter, Frames};
 pub use tally::{Counted, Tally};
@@ -53,7 +53,16 @@ pub trait Service: Send + Sync + 'static {
     fn reports_refusals(&self) -> bool {
         true
     }
+
+    /// What the service does beside its sessions, from the start of the server until it drains; then it
+    /// is dropped. Nothing, unless the service says otherwise.
+    fn look_after(&self) -> Upkeep<'_> {
+        Box::pin(std::future::ready(()))
+    }
 }
+
+/// What a service does beside its sessions, as it runs.
+pub type Upkeep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// One session of a service, as it runs.
 pub type Serving<'a> =

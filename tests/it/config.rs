@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use doorward::address::{AddressGate, NetworkRule};
 use doorward::config::{Config, LogFormat, ServiceKind};
-use doorward::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
-use doorward::handshake::{Hints, Versions};
+use doorward::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
+use doorward::handshake::{Hints, Pin, Versions};
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::service::{Announce, Upstream};
 use proptest::prelude::*;
 
 #[test]
@@ -31,7 +32,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 115, "files in the corpus");
+    assert_eq!(files.len(), 128, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 22, "files in the corpus");
+    assert_eq!(files.len(), 23, "files in the corpus");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 55, "keys of all tables");
+    assert_eq!(named, 65, "keys of all tables");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!((admin.socket.value.to_str().unwrap(), &admin.users[..]), ("e.sock", &[0, 12][..]));
     assert_eq!((source.file.as_deref(), source.watch), (None, false));
     assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
-    let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
+    let [service, forward, _] = &services[..] else { panic!("{} services", services.len()) };
     assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:31:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
@@ -140,7 +141,24 @@ fn what_is_written_is_what_the_rooms_hold() {
     let ServiceKind::Forward(to) = &forward.kind else { panic!("no forward") };
     assert_eq!(to.to.to_string(), "unix:/run/app.sock");
     assert_eq!(to.connect_deadline, Duration::from_secs(9));
+    assert_eq!((to.health, to.proxy), (Some(Duration::from_secs(13)), Announce::V2));
     assert_eq!(forward.frame.kind(), FrameKind::Raw);
+    let lifetimes = services.iter().map(|service| service.lifetime);
+    assert_eq!(lifetimes.collect::<Vec<_>>(), [None, Some(Duration::from_secs(8 * 3600)), None]);
+}
+
+#[test]
+fn what_is_written_of_an_upstream_is_what_is_dialled() {
+    let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
+    let ServiceKind::Forward(forward) = &config.services[2].kind else { panic!("no forward") };
+    assert_eq!(forward.to.to_string(), "tls:10.0.0.5:8443");
+    assert_eq!((forward.health, forward.proxy), (None, Announce::Nothing));
+    let Upstream::Tls(_, dial) = &forward.to else { panic!("no TLS") };
+    let files = [&dial.certificate, &dial.key, &dial.trust];
+    assert_eq!(files.map(|file| file.value.to_str().unwrap()), ["f.pem", "g.pem", "h.pem"]);
+    assert_eq!(dial.name.to_str(), "db.internal");
+    assert_eq!(dial.pin, Some(Pin::from_digest([0; 32])));
+    assert_eq!(config.services[2].frame.answers(), Answers::Checked);
 }
 
 #[test]
@@ -336,10 +354,30 @@ listen = "10.20.0.1:9100"
 kind = "forward"
 to = "unix:/run/app.sock"
 connect_deadline = "9s"
+health = "13s"
+proxy = "v2"
+lifetime = "8h"
+
+[[service]]
+name = "three"
+listen = "10.20.0.1:9099"
+kind = "forward"
+to = "tls:10.0.0.5:8443"
+
+  [service.upstream]
+  certificate = "f.pem"
+  key = "g.pem"
+  trust = "h.pem"
+  name = "db.internal"
+  pin = "pin:sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+  [service.frame]
+  kind = "lines"
+  answers = "checked"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -350,9 +388,13 @@ const TABLES: [(&str, &str); 12] = [
     ("[admin]", "\n[admin]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
-    ("[[service]]\n[service.proxy]", "[service.proxy]"),
+    ("[[service]]\n[service.balancers]", "[service.balancers]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
+    (UPSTREAM, "[service.upstream]"),
 ];
+
+/// The table of a forward over TLS, which is asked for in such a service alone.
+const UPSTREAM: &str = "[[service]]\nkind = 'forward'\nto = 'tls:db:1'\n[service.upstream]";
 
 /// Every fault that reading a configuration can find.
 const FAULTS: [Fault; 33] = [

@@ -86,7 +86,7 @@ async fn an_upstream_that_is_down_is_named() {
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         gone.local_addr().unwrap().to_string()
     };
-    let mut hall = Hall::of(&forward(&set, &to, ""));
+    let mut hall = Hall::of(&forward(&set, &to, "connect_deadline = \"300ms\""));
     let heard = alice(&set).say(hall.address("door"), b"hi").await.unwrap_or_default();
     let (code, event) = hall.ending().await;
     assert_eq!((code, heard), ("service.unreachable", Vec::new()));

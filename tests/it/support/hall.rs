@@ -21,6 +21,8 @@ pub(crate) struct Hall {
     listeners: Vec<(String, SocketAddr)>,
     audit: Arc<Audit>,
     events: Receiver<Event>,
+    /// A second ear, so that waiting for a visit loses no change of the doors, whichever comes first.
+    changes: Receiver<Event>,
     pub(crate) control: Control,
     pub(crate) running: JoinHandle<Result<(), Problem>>,
     pub(crate) warnings: Vec<Problem>,
@@ -51,11 +53,11 @@ impl Hall {
     fn run(server: Server) -> Self {
         let listeners = server.listeners().map(|(name, at)| (name.to_string(), at)).collect();
         let audit = server.audit();
-        let events = audit.listen();
+        let (events, changes) = (audit.listen(), audit.listen());
         let control = server.control();
         let warnings = server.warnings().to_vec();
         let running = tokio::spawn(server.run());
-        Self { listeners, audit, events, control, running, warnings }
+        Self { listeners, audit, events, changes, control, running, warnings }
     }
 
     /// The first listener of a service.
@@ -134,7 +136,8 @@ impl Hall {
     pub(crate) async fn rebound(&mut self) -> (Vec<String>, Vec<String>) {
         let at = |list: Vec<Opening>| list.iter().map(|one| one.at.to_string()).collect();
         loop {
-            if let Event::Rebound { opened, closed, .. } = self.event().await {
+            let event = timeout(PATIENCE, self.changes.recv()).await.expect("an event in time");
+            if let Event::Rebound { opened, closed, .. } = event.unwrap() {
                 return (at(opened), at(closed));
             }
         }

@@ -18,7 +18,7 @@ fn behind_a_balancer(set: &Set, more: &str) -> String {
     let tables = set.tables("").replace("[\"127.0.0.0/8\"", "[\"192.0.2.0/24\", \"127.0.0.6\"");
     format!(
         "{tables}{more}\n[[service]]\nname = \"echo\"\nlisten = \"127.0.0.1:0\"\nkind = \"echo\"\n\
-         [service.proxy]\nfrom = [\"127.0.0.5\"]\ndeadline = \"1s\"\n\
+         [service.balancers]\nfrom = [\"127.0.0.5\"]\ndeadline = \"1s\"\n\
          [[service.identity]]\npermit = [\"dns:alice.client.internal\"]\nfrom = [\"192.0.2.0/25\", \"127.0.0.6\"]\n"
     )
 }
