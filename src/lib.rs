@@ -107,3 +107,4 @@ pub mod server;
 pub mod admin;
 pub mod client;
 pub mod proof;
+pub mod probe;

@@ -90,6 +90,8 @@ faults! {
     AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";
     AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
     AdminBadUser, "admin.bad-user", "A user in [admin] does not exist on this machine.";
+    ProbeNotOwn, "probe.not-own", "The probe attacks only what its configuration listens on, on this machine.";
+    ProbeNoClient, "probe.no-client", "No client certificate is at hand that the service permits.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";

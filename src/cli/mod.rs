@@ -5,6 +5,7 @@ mod certs;
 mod check;
 mod connect;
 mod explain;
+mod probe;
 mod screen;
 mod serve;
 
@@ -41,6 +42,8 @@ enum Verb {
     Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Attack one's own running server, and see where each attack ends.
+    Probe(probe::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -77,6 +80,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Ban(args) => admin::ban(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
+        Verb::Probe(args) => probe::run(&args),
     };
     exit.into()
 }

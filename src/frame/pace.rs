@@ -48,6 +48,12 @@ impl Rate {
         Self { burst: burst.max(1), ..self }
     }
 
+    /// How many messages may come at once.
+    #[must_use]
+    pub fn burst(self) -> u32 {
+        self.burst
+    }
+
     fn interval(self) -> Duration {
         self.per.checked_div(self.count).unwrap_or(self.per)
     }

@@ -1,0 +1,200 @@
+//! Messages of a permitted client that are not well formed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::frame::{FrameKind, FramePolicy, Text};
+use crate::probe::judge::Tried;
+use crate::probe::visitor::{Entered, Met, PATIENCE, hear_out};
+use crate::probe::{Attack, LONGEST_ATTACK, Probe};
+
+/// How an attacker ends its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It does not.
+    Open,
+    /// With TLS's goodbye.
+    Proper,
+    /// Without it.
+    Broken,
+}
+
+impl Probe {
+    pub(super) async fn frame(&self, attack: Attack) -> Tried {
+        let policy = &*self.service.frame;
+        if policy.kind() == FrameKind::Raw {
+            return Err("the service has raw bytes, and no messages".to_owned());
+        }
+        let (words, end) = match attack {
+            Attack::SilentMember => return self.silent_member().await,
+            Attack::RateBurst => (self.burst(policy)?, End::Open),
+            Attack::TooLong => (too_long(policy)?, End::Open),
+            Attack::LengthLie => (length_lie(policy)?, End::Open),
+            Attack::Truncated => (half(policy), End::Proper),
+            Attack::HalfOpen => (half(policy), End::Broken),
+            Attack::TooShort => (too_short(policy)?, End::Open),
+            Attack::NoText => (no_text(policy)?, End::Open),
+            Attack::ControlCharacter => (control_character(policy)?, End::Open),
+            Attack::BadJson => (json(policy, "{'a': 1}")?, End::Open),
+            _ => (json(policy, &"[".repeat(1000))?, End::Open),
+        };
+        let mut entered = self.enter_honestly().await?;
+        send(&mut entered, &words, end).await;
+        let seen = hear_out(&mut entered.stream, PATIENCE).await;
+        Ok(Met { from: entered.from, seen }.into())
+    }
+
+    async fn silent_member(&self) -> Tried {
+        let first = self.service.frame.first();
+        if first > LONGEST_ATTACK.checked_div(2).unwrap_or_default() {
+            return Err(format!("the deadline of {first:?} is longer than a probe waits"));
+        }
+        let mut entered = self.enter_honestly().await?;
+        let seen = hear_out(&mut entered.stream, first.saturating_add(MARGIN)).await;
+        Ok(Met { from: entered.from, seen }.into())
+    }
+
+    async fn enter_honestly(&self) -> Result<Entered, String> {
+        let config = Arc::new(self.tls(Some(&self.papers.honest))?);
+        let entered = self.enter(&config, self.papers.home).await?;
+        entered.map_err(|met| format!("the honest client was not let in: {:?}", met.seen))
+    }
+
+    /// More well-formed messages at once than the rate lets through. Only an echo gets them: what they mean to
+    /// another service is not known.
+    fn burst(&self, policy: &FramePolicy) -> Result<Vec<u8>, String> {
+        if !self.is_echo() {
+            return Err("well-formed messages go to an echo only".to_owned());
+        }
+        let rate = policy.rate().ok_or("the service has no rate")?;
+        let message = honest(policy);
+        let count = usize::try_from(rate.burst()).unwrap_or(usize::MAX).saturating_mul(2);
+        let count = count.saturating_add(10);
+        if message.len().saturating_mul(count) > MOST_SENT {
+            return Err(format!("a burst of {} is more than a probe sends", rate.burst()));
+        }
+        Ok(message.repeat(count))
+    }
+}
+
+async fn send(entered: &mut Entered, words: &[u8], end: End) {
+    // A server that has heard enough may be gone before the end; what it says then is heard all the same.
+    let saying = async {
+        entered.stream.write_all(words).await?;
+        entered.stream.flush().await?;
+        match end {
+            End::Open => Ok(()),
+            End::Proper => entered.stream.shutdown().await,
+            End::Broken => entered.stream.get_mut().0.shutdown().await,
+        }
+    };
+    drop(timeout(PATIENCE, saying).await);
+}
+
+/// A message that the policy lets in, as short as it may be.
+pub(in crate::probe) fn honest(policy: &FramePolicy) -> Vec<u8> {
+    let length = 5.clamp(policy.min(), policy.max());
+    let payload = match (policy.kind(), length) {
+        (FrameKind::JsonLines, 0 | 1) => b"7".to_vec(),
+        (FrameKind::JsonLines, length) => {
+            let inner = "x".repeat(length.saturating_sub(2));
+            format!("\"{inner}\"").into_bytes()
+        }
+        (FrameKind::LengthPrefixed { .. } | FrameKind::Lines | FrameKind::Raw, length) => {
+            vec![b'x'; length]
+        }
+    };
+    wire(policy, &payload)
+}
+
+/// The payload as it goes over the wire, whatever the policy thinks of it.
+fn wire(policy: &FramePolicy, payload: &[u8]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    // A payload that has no wire form is not sent, and its attack would be seen to get through.
+    drop(policy.encode(payload, &mut out));
+    out.to_vec()
+}
+
+/// Padded to what the policy asks for at least, so that only one thing is wrong with it.
+fn padded(policy: &FramePolicy, bad: &[u8]) -> Vec<u8> {
+    let padding = policy.min().saturating_sub(bad.len());
+    [bad, &vec![b'x'; padding]].concat()
+}
+
+fn too_long(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    let length = policy.max().saturating_add(1);
+    if length > MOST_SENT {
+        return Err(format!("a message of {length} bytes is more than a probe sends"));
+    }
+    match policy.kind() {
+        FrameKind::LengthPrefixed { width, .. } if length > width.longest() => {
+            Err("the longest message is all that a length can say".to_owned())
+        }
+        FrameKind::LengthPrefixed { .. } => Ok(wire(policy, &vec![b'x'; length])),
+        // One byte more: the first could be the carriage return of the ending.
+        FrameKind::Lines | FrameKind::JsonLines | FrameKind::Raw => {
+            Ok(vec![b'x'; length.saturating_add(1)])
+        }
+    }
+}
+
+fn length_lie(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    match policy.kind() {
+        FrameKind::LengthPrefixed { width, .. } if policy.max() < width.longest() => {
+            Ok([vec![0xFF; width.bytes()], b"x".to_vec()].concat())
+        }
+        FrameKind::LengthPrefixed { .. } => {
+            Err("the longest message is all that a length can say".to_owned())
+        }
+        FrameKind::Lines | FrameKind::JsonLines | FrameKind::Raw => {
+            Err("messages of this kind have no length".to_owned())
+        }
+    }
+}
+
+/// The beginning of a message, one byte short.
+fn half(policy: &FramePolicy) -> Vec<u8> {
+    let mut message = honest(policy);
+    message.pop();
+    message
+}
+
+fn too_short(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    if policy.min() == 0 {
+        return Err("a message may be empty".to_owned());
+    }
+    Ok(wire(policy, b""))
+}
+
+fn no_text(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    match policy.characters() {
+        Text::Any => Err("a message may hold any bytes".to_owned()),
+        Text::Utf8 | Text::Ascii => Ok(wire(policy, &padded(policy, &[b'"', 0xFF]))),
+    }
+}
+
+fn control_character(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    if policy.characters() == Text::Any || policy.allows_control('\u{1b}') {
+        return Err("a message may hold an escape character".to_owned());
+    }
+    Ok(wire(policy, &padded(policy, b"\x1b[2J")))
+}
+
+fn json(policy: &FramePolicy, text: &str) -> Result<Vec<u8>, String> {
+    if policy.kind() != FrameKind::JsonLines {
+        return Err("the messages are not JSON".to_owned());
+    }
+    if text.len() > policy.max() {
+        return Err("the longest message is shorter than this one".to_owned());
+    }
+    Ok(wire(policy, &padded(policy, text.as_bytes())))
+}
+
+/// As wide as the widest `max` that is usual.
+const MOST_SENT: usize = 2 * 1024 * 1024;
+/// A busy machine may be so late.
+const MARGIN: Duration = Duration::from_secs(2);
