@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Write the report to this file too, for continuous integration (JUnit).
+    /// Write the report to this file too, for continuous integration, in the XML of `JUnit`.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

@@ -38,6 +38,19 @@ macro_rules! attacks {
                 match self { $(Attack::$variant => &[$(Refusal::$ends,)*],)+ }
             }
 
+            /// How it must end, in words: a code where a visitor is refused.
+            #[must_use]
+            pub fn must_end(self) -> &'static str {
+                match (self.ends(), self) {
+                    ([usual, ..], _) => usual.code(),
+                    ([], Attack::PortTheft) => "the port is not shared",
+                    ([], Attack::Tickets) => "no ticket",
+                    ([], Attack::Resumption | Attack::ResumptionTls12) => "a full handshake",
+                    ([], Attack::EarlyData) => "no early data",
+                    ([], _) => "no answer",
+                }
+            }
+
             /// What the attacker does, in one sentence.
             #[must_use]
             pub fn sentence(self) -> &'static str {
@@ -113,7 +126,7 @@ attacks! {
     GarbageInChain, "garbage-in-chain", "handshake", [HandshakeBadCertificate],
         "A permitted certificate with 200 bytes of rubbish behind it.";
     ManyNames, "many-names", "handshake", [HandshakeOversized],
-        "A permitted name among 200 names of one certificate.";
+        "A permitted name among 100 names of one certificate.";
     LongName, "long-name", "handshake", [HandshakeOversized],
         "A permitted name beside a common name of 30,000 bytes.";
     Tickets, "tickets", "handshake", [],

@@ -37,10 +37,7 @@ impl Probe {
             Ok(Outcome::NotHeld(got)) => (Verdict::NotHeld, got, String::new()),
             Ok(Outcome::Met(met)) => self.judge_visit(attack, &met).await,
         };
-        let expected = match attack.ends() {
-            [] => "nothing".to_owned(),
-            [usual, ..] => usual.code().to_owned(),
-        };
+        let expected = attack.must_end().to_owned();
         let note = PeerText::from(note.as_str()).to_string();
         Row { attack, room: attack.room(), expected, got, verdict, note, took }
     }

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Config, ServiceConfig};
 use crate::handshake::{Name, Presented, provider};
-use crate::identity::PermittedName;
+use crate::identity::{IdentityRule, PermittedName};
 use crate::peer::PeerAddr;
 use crate::pki::keyfile::{read_chain, read_key};
 use crate::pki::{Authority, Credential, Draft, RawName, Serial, Store};
@@ -22,11 +22,13 @@ pub(super) type Shown = Arc<CertifiedKey>;
 /// Everything that can be shown.
 #[derive(Debug)]
 pub(super) struct Papers {
-    /// A certificate that the service permits, and the address it is permitted from.
+    /// A certificate that the service permits.
     pub(super) honest: Shown,
+    /// The address of this machine that it is permitted from.
     pub(super) home: IpAddr,
-    /// Where this machine may come from at all, by the rules of the service.
+    /// The authority that the server trusts, with its key; in words, why it is not here.
     pub(super) authority: Result<Authority, String>,
+    /// A certificate that is revoked, with its key.
     pub(super) revoked: Result<Shown, String>,
     /// The server's own certificate and key.
     pub(super) server: Result<Shown, String>,
@@ -64,16 +66,17 @@ impl Papers {
         let expected = chain.first().cloned().ok_or_else(nobody)?;
         let server = pair(&settings.certificate.value, &settings.key.value);
         let store = Store::open(&directory);
-        let authority =
-            store.as_ref().map_err(words).and_then(|s| s.authority().map_err(|_| no_key()));
-        let ended = store.map(|store| revoked(&store)).unwrap_or_default();
+        let ended = store.as_ref().map(revoked).unwrap_or_default();
+        let authority = store.and_then(|store| store.authority());
+        let authority = authority
+            .map_err(|problem| format!("the authority's key is not here: {}", problem.message()));
         let clients = pairs_in(&directory.join("client"));
         let gates = Gates { service, addresses: sources.addresses };
         let (honest, home) = honest(sources, &clients, &ended, &gates, authority.as_ref().ok())?;
         let name = gates.name(&honest).ok_or_else(nobody)?;
         let revoked = clients.iter().find(|shown| is_among(shown, &ended)).cloned();
         let revoked = revoked.ok_or_else(|| NO_REVOKED.to_owned());
-        let server = server.map_err(|problem| problem.message().to_owned());
+        let server = server.map_err(words);
         Ok(Self { honest, home, authority, revoked, server, expected, name })
     }
 
@@ -89,14 +92,14 @@ impl Papers {
     /// A draft signed by the authority that the server trusts.
     pub(super) fn forge(&self, draft: &Draft) -> Result<Shown, String> {
         let authority = self.authority.as_ref().map_err(Clone::clone)?;
-        shown(&authority.sign(draft).map_err(|problem| words(&problem))?)
+        shown(&authority.sign(draft).map_err(words)?)
     }
 }
 
 /// A client's draft, with a name that nobody is likely to have.
 pub(super) fn blank() -> Result<Draft, String> {
-    let name = "doorward-probe".parse().map_err(|problem| words(&problem))?;
-    Draft::client(&name).map_err(|problem| words(&problem))
+    let name = "doorward-probe".parse().map_err(words)?;
+    Draft::client(&name).map_err(words)
 }
 
 /// A credential as it is shown.
@@ -162,7 +165,7 @@ impl Gates<'_> {
     fn name(&self, shown: &Shown) -> Option<Name> {
         let presented = Presented::read(shown.cert.first()?).ok()?;
         let rules = self.service.identity.rules().iter();
-        let mut permitted = rules.flat_map(|rule| rule.names());
+        let mut permitted = rules.flat_map(IdentityRule::names);
         let by_rule = permitted.find_map(|name| match &name.value {
             PermittedName::Name(name) if presented.names().contains(name) => Some(name.clone()),
             PermittedName::Name(_) | PermittedName::Pin(_) => None,
@@ -189,7 +192,7 @@ fn honest(
     found.or_else(|| minted().and_then(welcome)).ok_or_else(nobody)
 }
 
-fn minted(rule: &crate::identity::IdentityRule, authority: &Authority) -> Option<Shown> {
+fn minted(rule: &IdentityRule, authority: &Authority) -> Option<Shown> {
     let raw = rule.names().iter().find_map(|name| match &name.value {
         PermittedName::Name(name) => raw(name),
         PermittedName::Pin(_) => None,
@@ -223,12 +226,10 @@ fn is_among(shown: &Shown, serials: &[Serial]) -> bool {
     serial.is_some_and(|serial| serials.contains(&serial))
 }
 
-fn words(problem: &Problem) -> String {
+/// What a problem says, for the row of an attack.
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+pub(super) fn words(problem: Problem) -> String {
     problem.message().to_owned()
-}
-
-fn no_key() -> String {
-    "the authority's key is not here".to_owned()
 }
 
 fn nobody() -> Problem {

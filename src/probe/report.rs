@@ -86,7 +86,7 @@ impl Report {
             && self.count(Verdict::Held) > 0
     }
 
-    /// The report in the XML that continuous integration reads (JUnit).
+    /// The report in the XML that continuous integration reads (`JUnit`).
     #[must_use]
     pub fn junit(&self) -> String {
         let failures =

@@ -27,7 +27,8 @@ impl Guard {
         Self::run(command)
     }
 
-    fn run(mut command: Command) -> Self {
+    /// Runs this command, and waits until it says that it is ready.
+    pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
         let report: Vec<_> = lines.take_while(|line| line != "ready").collect();

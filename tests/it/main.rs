@@ -24,6 +24,8 @@ mod greeting;
 mod forward;
 mod handshake;
 mod peers;
+#[cfg(unix)]
+mod probe;
 mod balancers;
 mod reload;
 mod inspect;

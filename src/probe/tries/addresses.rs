@@ -8,15 +8,10 @@ use crate::probe::judge::Tried;
 use crate::refusal::Refusal;
 
 impl Probe {
-    pub(super) async fn unlisted_source(&self) -> Tried {
-        let why = "the list allows every address that this machine can come from";
-        let from = self.refused_source(&[Refusal::AddressNotListed]).ok_or(why)?;
-        Ok(self.visit(Some(&self.papers.honest), from).await?.into())
-    }
-
-    pub(super) async fn denied_source(&self) -> Tried {
-        let why = "no rule denies an address that this machine can come from";
-        let from = self.refused_source(&[Refusal::AddressDenied]).ok_or(why)?;
+    /// Comes with the honest certificate from an address that the rules keep out for this reason.
+    pub(super) async fn come_from(&self, why: &[Refusal]) -> Tried {
+        let from =
+            self.refused_source(why).ok_or("the rules do this to no address of this machine")?;
         Ok(self.visit(Some(&self.papers.honest), from).await?.into())
     }
 

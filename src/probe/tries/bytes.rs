@@ -12,19 +12,9 @@ use tokio::time::{interval, timeout};
 use crate::handshake::{Versions, provider};
 use crate::probe::judge::Tried;
 use crate::probe::visitor::{Met, PATIENCE, Seen, hear};
-use crate::probe::{Attack, LONGEST_ATTACK, Probe};
+use crate::probe::{LONGEST_ATTACK, Probe};
 
 impl Probe {
-    pub(super) async fn bytes(&self, attack: Attack) -> Tried {
-        let words = match attack {
-            Attack::Sslv2 => SSL_2_HELLO.to_vec(),
-            Attack::Tls11 => hello_of_tls_1_1(),
-            Attack::BrokenMessage => BROKEN_MESSAGE.to_vec(),
-            _ => HTTP.to_vec(),
-        };
-        self.throw(&words).await
-    }
-
     pub(super) async fn proxy_header(&self) -> Tried {
         let header = format!("PROXY TCP4 192.0.2.7 192.0.2.8 40000 {}\r\n", self.target.port());
         // No balancer's header comes after a preamble.
@@ -32,12 +22,8 @@ impl Probe {
         throw_on(stream, header.as_bytes()).await
     }
 
-    pub(super) async fn huge_hello(&self) -> Tried {
-        self.throw(&huge_hello()).await
-    }
-
     /// Throws bytes at the server in place of a handshake.
-    async fn throw(&self, words: &[u8]) -> Tried {
+    pub(super) async fn throw(&self, words: &[u8]) -> Tried {
         throw_on(self.greeted(self.papers.home).await?, words).await
     }
 
@@ -115,7 +101,9 @@ async fn throw_on(mut stream: TcpStream, words: &[u8]) -> Tried {
     let seen = match hear(&mut stream, PATIENCE).await {
         // The server has nothing but an alert for a stranger (RFC 8446 section 5.1: content type 21).
         Seen::Words(words) if words.first() == Some(&ALERT) => Seen::Alert(alert(&words)),
-        seen => seen,
+        seen @ (Seen::Words(_) | Seen::Open | Seen::Alert(_) | Seen::Ended | Seen::Broken(_)) => {
+            seen
+        }
     };
     Ok(Met { from, seen }.into())
 }
@@ -130,7 +118,7 @@ fn alert(record: &[u8]) -> String {
 
 /// A minimal `ClientHello` of TLS 1.1 (RFC 4346 section 7.4.1.2): version 3.2, 32 random bytes, no session,
 /// one cipher suite, no compression.
-fn hello_of_tls_1_1() -> Vec<u8> {
+pub(super) fn hello_of_tls_1_1() -> Vec<u8> {
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2];
     hello.extend([7; 32]);
     hello.extend([0, 0, 2, 0, 0x2F, 1, 0]);
@@ -138,7 +126,7 @@ fn hello_of_tls_1_1() -> Vec<u8> {
 }
 
 /// The largest handshake message that can be announced, and 128 KiB of it in records of 16 KiB.
-fn huge_hello() -> Vec<u8> {
+pub(super) fn huge_hello() -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in 0..8 {
         bytes.extend([22, 3, 1, 0x40, 0]);
@@ -159,15 +147,15 @@ fn announced_hello() -> Vec<u8> {
     hello
 }
 
-const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+pub(super) const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// A `CLIENT-HELLO` of SSL 2.0 as its draft has it: two bytes of length with the first bit set, type 1,
 /// version 0.2, one cipher, a challenge of 16 bytes.
-const SSL_2_HELLO: &[u8] = &[
+pub(super) const SSL_2_HELLO: &[u8] = &[
     0x80, 28, 1, 0, 2, 0, 3, 0, 0, 0, 16, 7, 0, 0xC0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
     7,
 ];
 /// A `ClientHello` of one byte, which cannot be one.
-const BROKEN_MESSAGE: &[u8] = &[22, 3, 3, 0, 5, 1, 0, 0, 1, 0xFF];
+pub(super) const BROKEN_MESSAGE: &[u8] = &[22, 3, 3, 0, 5, 1, 0, 0, 1, 0xFF];
 const ALERT: u8 = 21;
 /// A busy machine may be so late.
 const MARGIN: Duration = Duration::from_secs(2);

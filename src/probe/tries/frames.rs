@@ -10,11 +10,11 @@ use tokio::time::timeout;
 use crate::frame::{FrameKind, FramePolicy, Text};
 use crate::probe::judge::Tried;
 use crate::probe::visitor::{Entered, Met, PATIENCE, hear_out};
-use crate::probe::{Attack, LONGEST_ATTACK, Probe};
+use crate::probe::{LONGEST_ATTACK, Probe};
 
 /// How an attacker ends its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// It does not.
     Open,
     /// With TLS's goodbye.
@@ -24,31 +24,29 @@ enum End {
 }
 
 impl Probe {
-    pub(super) async fn frame(&self, attack: Attack) -> Tried {
-        let policy = &*self.service.frame;
-        if policy.kind() == FrameKind::Raw {
-            return Err("the service has raw bytes, and no messages".to_owned());
-        }
-        let (words, end) = match attack {
-            Attack::SilentMember => return self.silent_member().await,
-            Attack::RateBurst => (self.burst(policy)?, End::Open),
-            Attack::TooLong => (too_long(policy)?, End::Open),
-            Attack::LengthLie => (length_lie(policy)?, End::Open),
-            Attack::Truncated => (half(policy), End::Proper),
-            Attack::HalfOpen => (half(policy), End::Broken),
-            Attack::TooShort => (too_short(policy)?, End::Open),
-            Attack::NoText => (no_text(policy)?, End::Open),
-            Attack::ControlCharacter => (control_character(policy)?, End::Open),
-            Attack::BadJson => (json(policy, "{'a': 1}")?, End::Open),
-            _ => (json(policy, &"[".repeat(1000))?, End::Open),
-        };
+    /// Says what `words` makes, as an honest client, and ends like this.
+    pub(super) async fn frame(
+        &self,
+        words: impl FnOnce() -> Result<Vec<u8>, String>,
+        end: End,
+    ) -> Tried {
+        self.has_messages()?;
+        let words = words()?;
         let mut entered = self.enter_honestly().await?;
         send(&mut entered, &words, end).await;
         let seen = hear_out(&mut entered.stream, PATIENCE).await;
         Ok(Met { from: entered.from, seen }.into())
     }
 
-    async fn silent_member(&self) -> Tried {
+    fn has_messages(&self) -> Result<(), String> {
+        if self.service.frame.kind() == FrameKind::Raw {
+            return Err("the service has raw bytes, and no messages".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn silent_member(&self) -> Tried {
+        self.has_messages()?;
         let first = self.service.frame.first();
         if first > LONGEST_ATTACK.checked_div(2).unwrap_or_default() {
             return Err(format!("the deadline of {first:?} is longer than a probe waits"));
@@ -66,7 +64,7 @@ impl Probe {
 
     /// More well-formed messages at once than the rate lets through. Only an echo gets them: what they mean to
     /// another service is not known.
-    fn burst(&self, policy: &FramePolicy) -> Result<Vec<u8>, String> {
+    pub(super) fn burst(&self, policy: &FramePolicy) -> Result<Vec<u8>, String> {
         if !self.is_echo() {
             return Err("well-formed messages go to an echo only".to_owned());
         }
@@ -125,7 +123,7 @@ fn padded(policy: &FramePolicy, bad: &[u8]) -> Vec<u8> {
     [bad, &vec![b'x'; padding]].concat()
 }
 
-fn too_long(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+pub(super) fn too_long(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     let length = policy.max().saturating_add(1);
     if length > MOST_SENT {
         return Err(format!("a message of {length} bytes is more than a probe sends"));
@@ -142,7 +140,7 @@ fn too_long(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     }
 }
 
-fn length_lie(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+pub(super) fn length_lie(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     match policy.kind() {
         FrameKind::LengthPrefixed { width, .. } if policy.max() < width.longest() => {
             Ok([vec![0xFF; width.bytes()], b"x".to_vec()].concat())
@@ -157,34 +155,34 @@ fn length_lie(policy: &FramePolicy) -> Result<Vec<u8>, String> {
 }
 
 /// The beginning of a message, one byte short.
-fn half(policy: &FramePolicy) -> Vec<u8> {
+pub(super) fn half(policy: &FramePolicy) -> Vec<u8> {
     let mut message = honest(policy);
     message.pop();
     message
 }
 
-fn too_short(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+pub(super) fn too_short(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     if policy.min() == 0 {
         return Err("a message may be empty".to_owned());
     }
     Ok(wire(policy, b""))
 }
 
-fn no_text(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+pub(super) fn no_text(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     match policy.characters() {
         Text::Any => Err("a message may hold any bytes".to_owned()),
         Text::Utf8 | Text::Ascii => Ok(wire(policy, &padded(policy, &[b'"', 0xFF]))),
     }
 }
 
-fn control_character(policy: &FramePolicy) -> Result<Vec<u8>, String> {
+pub(super) fn control_character(policy: &FramePolicy) -> Result<Vec<u8>, String> {
     if policy.characters() == Text::Any || policy.allows_control('\u{1b}') {
         return Err("a message may hold an escape character".to_owned());
     }
     Ok(wire(policy, &padded(policy, b"\x1b[2J")))
 }
 
-fn json(policy: &FramePolicy, text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn json(policy: &FramePolicy, text: &str) -> Result<Vec<u8>, String> {
     if policy.kind() != FrameKind::JsonLines {
         return Err("the messages are not JSON".to_owned());
     }

@@ -10,13 +10,13 @@ use crate::probe::judge::{Outcome, Tried};
 
 impl Probe {
     /// Tries to bind where the server listens. A socket that can be had is closed at once, and never listens.
-    pub(super) fn port_theft(&self) -> Tried {
+    pub(super) fn port_theft(&self) -> Outcome {
         for at in [self.listener, self.target] {
             if shared(at).is_ok() {
-                return Ok(Outcome::NotHeld(format!("{at} can be bound a second time")));
+                return Outcome::NotHeld(format!("{at} can be bound a second time"));
             }
         }
-        Ok(Outcome::Held("the port is not shared".to_owned()))
+        Outcome::Held("the port is not shared".to_owned())
     }
 
     /// Asks the admin socket as a user that nobody named.
@@ -63,7 +63,7 @@ async fn other_user(command: &Path, socket: &Path) -> Tried {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("may not") {
-        return Ok(Outcome::Held(format!("user {NOBODY} may not ask")));
+        return Ok(Outcome::Held("no answer".to_owned()));
     }
     Err(format!("user {NOBODY} was not refused, but failed: {said}"))
 }

@@ -3,17 +3,26 @@
 use std::net::IpAddr;
 
 use crate::handshake::{Name, Presented};
-use crate::identity::PermittedName;
+use crate::identity::{IdentityRule, PermittedName};
 use crate::peer::PeerAddr;
 use crate::pki::{Draft, RawName};
+use crate::probe::Probe;
 use crate::probe::judge::Tried;
 use crate::probe::papers::{blank, raw, text};
-use crate::probe::{Attack, Probe};
 
 impl Probe {
-    /// Comes with a certificate whose name is wrong in the way of this attack.
-    pub(super) async fn claim(&self, attack: Attack) -> Tried {
-        let shown = self.papers.forge(&self.misnamed(attack)?)?;
+    /// Comes with a valid certificate that holds this name alone.
+    pub(super) async fn claim(&self, name: Result<RawName, String>) -> Tried {
+        self.come_as(&blank()?.names(&[name?])).await
+    }
+
+    /// The same, with this common name and these alternative names.
+    pub(super) async fn claim_in_subject(&self, common: &[u8], names: &[RawName]) -> Tried {
+        self.come_as(&blank()?.names(names).common_name(common)).await
+    }
+
+    async fn come_as(&self, draft: &Draft) -> Tried {
+        let shown = self.papers.forge(draft)?;
         let presented = shown.cert.first().map(Presented::read);
         let peer = PeerAddr::new((self.papers.home, 0).into());
         if let Some(Ok(presented)) = presented
@@ -21,29 +30,7 @@ impl Probe {
         {
             return Err("a rule of the service permits that name".to_owned());
         }
-        Ok(self.visit(Some(&shown), self.papers.home).await?.into())
-    }
-
-    fn misnamed(&self, attack: Attack) -> Result<Draft, String> {
-        let name = &self.papers.name;
-        let alternative = || raw(name).ok_or("the service permits a common name alone");
-        Ok(match attack {
-            Attack::CommonNameOnly => blank()?.names(&[]).common_name(text(name).as_bytes()),
-            Attack::NamePrefix => blank()?.names(&[with(name, |text| format!("x{text}"))?]),
-            Attack::NameSuffix => blank()?.names(&[with(name, |text| format!("{text}.test"))?]),
-            Attack::NameOfOtherType => blank()?.names(&[other_type(name)]),
-            Attack::NameInCapitals => blank()?.names(&[capitals(name)?]),
-            Attack::ZeroInName => {
-                blank()?.names(&[with(name, |text| format!("{text}\0.elsewhere.test"))?])
-            }
-            Attack::ControlInName => {
-                blank()?.names(&[alternative()?]).common_name(b"probe\x1b[2J\n")
-            }
-            Attack::NoTextInName => {
-                blank()?.names(&[alternative()?, RawName::Email(vec![0xFF, 0xFE])])
-            }
-            _ => blank()?.names(&[with(name, sibling)?]),
-        })
+        self.show(Ok(Some(shown))).await
     }
 
     pub(super) async fn wrong_network(&self) -> Tried {
@@ -63,7 +50,7 @@ impl Probe {
     /// A permitted name, and an address of this machine from which it is not.
     fn out_of_place(&self) -> Option<(Name, IpAddr)> {
         let rules = self.service.identity.rules().iter().filter(|rule| rule.from().is_some());
-        let names = rules.flat_map(|rule| rule.names()).filter_map(|name| match &name.value {
+        let names = rules.flat_map(IdentityRule::names).filter_map(|name| match &name.value {
             PermittedName::Name(name) => Some(name),
             PermittedName::Pin(_) => None,
         });
@@ -79,7 +66,7 @@ impl Probe {
         let permitting = rules.filter(|rule| {
             rule.names().iter().any(|one| one.value == PermittedName::Name(name.clone()))
         });
-        let nowhere = |rule: &crate::identity::IdentityRule| {
+        let nowhere = |rule: &IdentityRule| {
             rule.from().is_some_and(|from| !from.iter().any(|net| net.contains(&peer.ip())))
         };
         permitting.clone().count() > 0
@@ -89,8 +76,13 @@ impl Probe {
     }
 }
 
+/// The name itself; a common name has no place here.
+pub(super) fn own(name: &Name) -> Vec<RawName> {
+    raw(name).into_iter().collect()
+}
+
 /// The same name with other text.
-fn with(name: &Name, change: impl Fn(&str) -> String) -> Result<RawName, String> {
+pub(super) fn with(name: &Name, change: impl Fn(&str) -> String) -> Result<RawName, String> {
     let changed = change(text(name));
     let changed = match name {
         Name::Dns(_) => Name::Dns(changed),
@@ -102,7 +94,7 @@ fn with(name: &Name, change: impl Fn(&str) -> String) -> Result<RawName, String>
 }
 
 /// A name beside this one: another host of the domain, another path, another user.
-fn sibling(text: &str) -> String {
+pub(super) fn sibling(text: &str) -> String {
     match text.split_once('.') {
         Some((_, domain)) if !text.contains([':', '@']) => format!("doorward-probe.{domain}"),
         Some(_) | None if text.contains('@') => format!("doorward-probe-{text}"),
@@ -111,7 +103,7 @@ fn sibling(text: &str) -> String {
 }
 
 /// The same text as a name of another type, spelled as a rule spells it.
-fn other_type(name: &Name) -> RawName {
+pub(super) fn other_type(name: &Name) -> RawName {
     let spelled = name.to_string().into_bytes();
     match name {
         Name::Uri(_) => RawName::Email(spelled),
@@ -119,7 +111,7 @@ fn other_type(name: &Name) -> RawName {
     }
 }
 
-fn capitals(name: &Name) -> Result<RawName, String> {
+pub(super) fn capitals(name: &Name) -> Result<RawName, String> {
     match name {
         Name::Uri(_) | Name::Email(_) => with(name, str::to_uppercase),
         Name::Dns(_) | Name::Common(_) => {

@@ -47,7 +47,7 @@ impl Probe {
         Ok(if self.come_and_go(&config).await?.early {
             Outcome::NotHeld("a ticket that allows early data was given".to_owned())
         } else {
-            Outcome::Held("no early data may be sent".to_owned())
+            Outcome::Held("no early data".to_owned())
         })
     }
 
@@ -70,7 +70,9 @@ impl Probe {
         // Tickets come after the handshake, at the latest with the first words.
         match self.say(&mut entered, &self.hello()).await {
             Seen::Words(_) | Seen::Open => {}
-            end => return Err(format!("the honest client was not served: {end:?}")),
+            end @ (Seen::Alert(_) | Seen::Ended | Seen::Broken(_)) => {
+                return Err(format!("the honest client was not served: {end:?}"));
+            }
         }
         let tls = entered.stream.get_mut().1;
         let (tickets, kind) = (tls.tls13_tickets_received(), tls.handshake_kind());
