@@ -170,7 +170,7 @@ impl Probe {
             stream.flush().await
         };
         drop(timeout(PATIENCE, saying).await);
-        hear(stream, self.silence()).await
+        hear_much(stream, words.len(), self.silence()).await
     }
 
     /// How long a server that says nothing may still have something to say.
@@ -195,14 +195,24 @@ pub(super) async fn hear(stream: &mut (impl AsyncRead + Unpin), patience: Durati
 
 /// What is seen until the end, or a silence; the words of the service where there were any.
 pub(super) async fn hear_out(stream: &mut (impl AsyncRead + Unpin), patience: Duration) -> Seen {
+    hear_much(stream, MOST_HEARD, patience).await
+}
+
+/// The same, until there are as many words as this.
+async fn hear_much(
+    stream: &mut (impl AsyncRead + Unpin),
+    enough: usize,
+    patience: Duration,
+) -> Seen {
     let mut all = Vec::new();
     loop {
         match hear(stream, patience).await {
-            Seen::Words(words) if all.len() < MOST_HEARD => all.extend(words),
+            Seen::Words(words) => all.extend(words),
             end if all.is_empty() => return end,
-            Seen::Words(_) | Seen::Open | Seen::Alert(_) | Seen::Ended | Seen::Broken(_) => {
-                return Seen::Words(all);
-            }
+            Seen::Open | Seen::Alert(_) | Seen::Ended | Seen::Broken(_) => return Seen::Words(all),
+        }
+        if all.len() >= enough {
+            return Seen::Words(all);
         }
     }
 }

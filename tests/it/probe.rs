@@ -27,7 +27,7 @@ impl Scene {
         for name in ["bob", "zoe"] {
             store.issue_client(&name.parse().unwrap(), Options::default()).unwrap();
         }
-        let zoe: Target = "dns:zoe.client.internal".parse().unwrap();
+        let zoe = Target::Client("zoe".parse().unwrap());
         assert_eq!(store.revoke(&zoe, Reason::Unspecified).unwrap().len(), 1);
         Self { directory }
     }
@@ -81,6 +81,15 @@ impl Scene {
 fn rows(report: &Report, verdict: Verdict) -> Vec<&'static str> {
     let rows = report.rows.iter().filter(|row| row.verdict == verdict);
     rows.map(|row| row.attack.word()).collect()
+}
+
+/// What did not go as it should, a line each.
+fn bad(report: &Report) -> String {
+    let bad = report.rows.iter().filter(|row| row.verdict != Verdict::Held);
+    let line = |row: &doorward::probe::Row| {
+        format!("{} {} instead of {}: {}\n", row.attack, row.got, row.expected, row.note)
+    };
+    format!("{:?}\n{}", report.honest_failure, bad.map(line).collect::<String>())
 }
 
 fn aim(only: &[Attack]) -> Aim {
@@ -160,11 +169,11 @@ async fn what_one_service_cannot_try_another_can() {
     let text = strict.replace(ECHO, JSON);
     let _guard = scene.serve(&text);
     let report = scene.report(&text, Aim::default()).await;
-    assert!(report.all_held(), "{report:#?}");
+    assert!(report.all_held(), "{}", bad(&report));
     let held = rows(&report, Verdict::Held);
     for word in ["other-protocol", "resumption-tls-1-2", "name-in-capitals", "bad-json", "too-deep"]
     {
-        assert!(held.contains(&word), "{report:#?}");
+        assert!(held.contains(&word), "{}", bad(&report));
     }
 }
 
@@ -177,7 +186,7 @@ async fn without_an_admin_socket_a_refusal_is_known_by_sight() {
     let guard = scene.serve(&text);
     let aim = Aim { to: Some(guard.address()), ..aim(&[]) };
     let report = scene.report(&text, aim).await;
-    assert!(report.all_held() && !report.witness, "{report:#?}");
+    assert!(report.all_held() && !report.witness, "{}", bad(&report));
     let row = |attack| report.rows.iter().find(|row| row.attack == attack).unwrap();
     assert_eq!(row(Attack::Expired).got, "alert CertificateExpired");
     assert_eq!(row(Attack::Expired).note, "refused; which room cannot be told without [admin]");
@@ -202,7 +211,7 @@ async fn a_forward_is_attacked_up_to_the_identity_room() {
     let text = format!("{}\n", text.split_once("  [service.frame]").unwrap().0);
     let _guard = scene.serve(&text);
     let report = scene.report(&text, Aim::default()).await;
-    assert!(report.all_held(), "{report:#?}");
+    assert!(report.all_held(), "{}", bad(&report));
     for row in report.rows.iter().filter(|row| row.room == "frame") {
         assert_eq!(row.note, "the service has raw bytes, and no messages");
     }
@@ -219,7 +228,7 @@ async fn without_the_key_of_the_authority_its_certificates_could_not_be_tried() 
     let _guard = scene.serve(&text);
     fs::remove_file(scene.path("certs/ca/private/ca.key")).unwrap();
     let report = scene.report(&text, Aim::default()).await;
-    assert!(report.all_held(), "{report:#?}");
+    assert!(report.all_held(), "{}", bad(&report));
     let row = |attack| report.rows.iter().find(|row| row.attack == attack).unwrap();
     assert_eq!(row(Attack::Expired).verdict, Verdict::CouldNotTry);
     assert!(row(Attack::Expired).note.starts_with("the authority's key is not here"));
@@ -283,7 +292,7 @@ async fn find((changes, rows_found): &Weakness) {
     let _guard = scene.serve(&weak);
     let report = scene.report(&strict, Aim::default()).await;
     assert_eq!(report.honest_failure, None, "{changes:?}");
-    assert_eq!(rows(&report, Verdict::NotHeld), *rows_found, "{changes:?} {report:#?}");
+    assert_eq!(rows(&report, Verdict::NotHeld), *rows_found, "{changes:?} {}", bad(&report));
 }
 
 /// The attacks that a server of a few lines can hold against as well, if it is written right.
@@ -297,7 +306,6 @@ const PLAIN: &[Attack] = &[
     Attack::NotYetValid,
     Attack::Revoked,
     Attack::ServerCertificate,
-    Attack::NoClientUsage,
     Attack::CodeSigning,
     Attack::StolenCertificate,
     Attack::Tickets,
@@ -319,7 +327,7 @@ async fn through(weaken: impl FnOnce(&mut Plain)) -> Vec<&'static str> {
     let at = server.run().await;
     let text = scene.strict().replace("127.0.0.1:0", &at.to_string());
     let report = scene.report(&text, aim(PLAIN)).await;
-    assert_eq!((report.rows.len(), &report.honest_failure), (PLAIN.len(), &None), "{report:#?}");
+    assert_eq!((report.rows.len(), &report.honest_failure), (PLAIN.len(), &None), "{}", bad(&report));
     assert_eq!(rows(&report, Verdict::CouldNotTry), [""; 0]);
     rows(&report, Verdict::NotHeld)
 }
@@ -347,7 +355,7 @@ async fn a_server_that_takes_a_certificate_but_needs_none_is_found() {
 #[tokio::test]
 async fn a_server_that_does_not_look_at_the_usage_is_found() {
     let through = through(|server| server.verify = Verify::AnyUsage).await;
-    assert_eq!(through, ["no-client-usage", "code-signing"]);
+    assert_eq!(through, ["code-signing"]);
 }
 
 #[tokio::test]

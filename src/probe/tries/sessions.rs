@@ -45,7 +45,7 @@ impl Probe {
         let config = Arc::new(config);
         self.come_and_go(&config).await?;
         Ok(if self.come_and_go(&config).await?.early {
-            Outcome::NotHeld("a ticket that allows early data was given".to_owned())
+            Outcome::NotHeld("early data was accepted".to_owned())
         } else {
             Outcome::Held("no early data".to_owned())
         })
@@ -74,8 +74,8 @@ impl Probe {
                 return Err(format!("the honest client was not served: {end:?}"));
             }
         }
-        let tls = entered.stream.get_mut().1;
+        let tls = entered.stream.get_ref().1;
         let (tickets, kind) = (tls.tls13_tickets_received(), tls.handshake_kind());
-        Ok(Left { tickets, kind, early: tls.early_data().is_some() })
+        Ok(Left { tickets, kind, early: tls.is_early_data_accepted() })
     }
 }
