@@ -50,11 +50,15 @@ impl Probe {
         if let Some(refusal) = told {
             return by_code(attack, refusal);
         }
-        if let Seen::Words(_) = met.seen {
-            return (Verdict::NotHeld, "let in".to_owned(), "the service answered".to_owned());
+        let answered = matches!(met.seen, Seen::Words(_));
+        let let_in = || (Verdict::NotHeld, "let in".to_owned(), "the service answered".to_owned());
+        // Before its messages are judged, a visitor that is answered got through.
+        if answered && attack.room() != "frame" {
+            return let_in();
         }
         match self.testimony(met.from).await {
             Testimony::Refused(refusal) => by_code(attack, refusal),
+            Testimony::In | Testimony::Unknown if answered => let_in(),
             Testimony::In => (Verdict::NotHeld, "let in".to_owned(), "it has a session".to_owned()),
             Testimony::Unknown => self.by_sight(&met.seen),
         }
@@ -100,3 +104,26 @@ pub(super) fn told(words: &[u8]) -> Option<Refusal> {
 
 const NO_WITNESS: &str = "refused; which room cannot be told without [admin]";
 const UNRECORDED: &str = "refused; the record has nothing of it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wrong_room_or_reason_is_not_held() {
+        let judged = |refusal| by_code(Attack::NameSuffix, refusal);
+        let (verdict, got, note) = judged(Refusal::IdentityNotPermitted);
+        assert_eq!((verdict, &*got, &*note), (Verdict::Held, "identity.not-permitted", ""));
+        let (verdict, _, note) = judged(Refusal::IdentityNoName);
+        assert_eq!((verdict, &*note), (Verdict::NotHeld, "the right room, for another reason"));
+        let (verdict, _, note) = judged(Refusal::HandshakeTimeout);
+        assert_eq!((verdict, &*note), (Verdict::NotHeld, "it ended in another room"));
+    }
+
+    #[test]
+    fn a_member_is_told_the_code_of_its_message() {
+        assert_eq!(told(b"\0\0\0\x14error frame.too-long"), Some(Refusal::FrameTooLong));
+        assert_eq!(told(b"{\"error\":\"frame.bad-json\"}\n"), Some(Refusal::FrameBadJson));
+        assert_eq!(told(b"identity.not-permitted is what I say"), None);
+    }
+}

@@ -181,7 +181,7 @@ impl Probe {
 
 /// What is seen until the first words, the end, or a silence.
 pub(super) async fn hear(stream: &mut (impl AsyncRead + Unpin), patience: Duration) -> Seen {
-    let mut words = vec![0; MOST_HEARD];
+    let mut words = vec![0; HEARD_AT_ONCE];
     match timeout(patience, stream.read(&mut words)).await {
         Err(_) => Seen::Open,
         Ok(Ok(0)) => Seen::Ended,
@@ -193,13 +193,8 @@ pub(super) async fn hear(stream: &mut (impl AsyncRead + Unpin), patience: Durati
     }
 }
 
-/// What is seen until the end, or a silence; the words of the service where there were any.
-pub(super) async fn hear_out(stream: &mut (impl AsyncRead + Unpin), patience: Duration) -> Seen {
-    hear_much(stream, MOST_HEARD, patience).await
-}
-
-/// The same, until there are as many words as this.
-async fn hear_much(
+/// What is seen until so many words, the end, or a silence; the words of the service where there were any.
+pub(super) async fn hear_much(
     stream: &mut (impl AsyncRead + Unpin),
     enough: usize,
     patience: Duration,
@@ -292,5 +287,5 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A service that waits for its visitor says nothing; a refusal comes within milliseconds.
 pub(super) const SILENCE: Duration = Duration::from_millis(700);
-/// More than any last word.
-const MOST_HEARD: usize = 64 * 1024;
+/// One TLS record (RFC 8446 section 5.1).
+const HEARD_AT_ONCE: usize = 16 * 1024;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
 use crate::frame::{FrameKind, FramePolicy, Text};
 use crate::probe::judge::Tried;
-use crate::probe::visitor::{Entered, Met, PATIENCE, hear_out};
+use crate::probe::visitor::{Entered, Met, PATIENCE, Seen, hear_much};
 use crate::probe::{LONGEST_ATTACK, Probe};
 
 /// How an attacker ends its side.
@@ -33,8 +33,7 @@ impl Probe {
         self.has_messages()?;
         let words = words()?;
         let mut entered = self.enter_honestly().await?;
-        send(&mut entered, &words, end).await;
-        let seen = hear_out(&mut entered.stream, PATIENCE).await;
+        let seen = exchange(&mut entered, &words, end).await;
         Ok(Met { from: entered.from, seen }.into())
     }
 
@@ -52,7 +51,8 @@ impl Probe {
             return Err(format!("the deadline of {first:?} is longer than a probe waits"));
         }
         let mut entered = self.enter_honestly().await?;
-        let seen = hear_out(&mut entered.stream, first.saturating_add(MARGIN)).await;
+        let limit = first.saturating_add(MARGIN);
+        let seen = hear_much(&mut entered.stream, MOST_HEARD, limit).await;
         Ok(Met { from: entered.from, seen }.into())
     }
 
@@ -79,18 +79,30 @@ impl Probe {
     }
 }
 
-async fn send(entered: &mut Entered, words: &[u8], end: End) {
-    // A server that has heard enough may be gone before the end; what it says then is heard all the same.
+/// Says it all, ends like this, and hears what comes of it meanwhile: a server that answers into a full buffer
+/// would wait for us, and we for it.
+async fn exchange(entered: &mut Entered, words: &[u8], end: End) -> Seen {
+    if end == End::Broken {
+        let stream = &mut entered.stream;
+        let saying = async {
+            stream.write_all(words).await?;
+            stream.flush().await?;
+            stream.get_mut().0.shutdown().await
+        };
+        drop(timeout(PATIENCE, saying).await);
+        return hear_much(stream, MOST_HEARD, PATIENCE).await;
+    }
+    let (mut reading, mut writing) = split(&mut entered.stream);
     let saying = async {
-        entered.stream.write_all(words).await?;
-        entered.stream.flush().await?;
-        match end {
-            End::Open => Ok(()),
-            End::Proper => entered.stream.shutdown().await,
-            End::Broken => entered.stream.get_mut().0.shutdown().await,
-        }
+        writing.write_all(words).await?;
+        writing.flush().await?;
+        if end == End::Proper { writing.shutdown().await } else { Ok(()) }
     };
-    drop(timeout(PATIENCE, saying).await);
+    // A server that has heard enough may be gone before the end; what it says then is heard all the same.
+    let said = timeout(PATIENCE, saying);
+    let (said, seen) = tokio::join!(said, hear_much(&mut reading, MOST_HEARD, PATIENCE));
+    drop(said);
+    seen
 }
 
 /// A message that the policy lets in, as short as it may be.
@@ -194,5 +206,7 @@ pub(super) fn json(policy: &FramePolicy, text: &str) -> Result<Vec<u8>, String> 
 
 /// As wide as the widest `max` that is usual.
 const MOST_SENT: usize = 2 * 1024 * 1024;
+/// All of that as an echo, and a last word.
+const MOST_HEARD: usize = 2 * MOST_SENT;
 /// A busy machine may be so late.
 const MARGIN: Duration = Duration::from_secs(2);
