@@ -90,7 +90,7 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0);
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
-        let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let served = tokio::select! {
             biased;
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),

@@ -78,6 +78,8 @@ faults! {
     FrameBounds, "frame.bounds", "The bounds of a frame contradict each other or its kind.";
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
+    ServiceBadCommand, "service.bad-command", "The program of a service cannot be found or run, or its directory not be entered.";
+    ServiceUnkept, "service.unkept", "Nothing watches over the programs of a service, so their limits are not held.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";

@@ -206,6 +206,9 @@ refusals! {
     FrameIdle, Frame, "frame.idle",
         "No whole message came for longer than idle.",
         "Send something in time, reconnect when needed, or raise idle in [service.frame].";
+    ServiceBusy, Service, "service.busy",
+        "As many programs run as the service may have at once.",
+        "Raise programs in [service.limits], or shorten idle in [service.frame] so that seats come free.";
     ServiceUnreachable, Service, "service.unreachable",
         "The service behind the door could not be reached.",
         "Start the upstream named in to, and check its address.";
@@ -218,6 +221,9 @@ refusals! {
     ServiceFailed, Service, "service.failed",
         "The service ended the connection with an error of its own.",
         "Look at the service's own log.";
+    ServiceBadAnswer, Service, "service.bad-answer",
+        "The service behind the door answered with a message that breaks the rules of the service's frames.",
+        "Look at the service: it has to answer in the form and within the bounds of [service.frame].";
     ServiceDrained, Service, "service.drained",
         "The server was told to stop, and the session outlived its time to finish.",
         "Connect again when the server is back; raise drain in [server] if sessions need longer.";

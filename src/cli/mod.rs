@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod connect;
 mod explain;
+mod keep;
 mod screen;
 mod serve;
 
@@ -32,6 +33,9 @@ enum Verb {
     Explain(explain::Args),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Watch over one program; doorward runs this by itself.
+    #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
+    KeepProgram(keep::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -64,6 +68,8 @@ pub(crate) fn run() -> ExitCode {
         Verb::Certs(args) => certs::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Connect(args) => connect::run(args),
+        // It ends as its program does, which is no exit code of ours.
+        Verb::KeepProgram(args) => return keep::run(&args),
     };
     exit.into()
 }

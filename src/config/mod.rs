@@ -18,6 +18,7 @@ mod address;
 mod identity;
 mod frame;
 mod rooms;
+mod run;
 mod service;
 
 use std::path::Path;
@@ -33,6 +34,7 @@ use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 use crate::service::Forward;
+use crate::service::run::{Keeper, Run};
 use document::Document;
 use section::Section;
 
@@ -79,6 +81,8 @@ pub enum ServiceKind {
     Echo,
     /// The session goes on to an upstream.
     Forward(Forward),
+    /// A program is started for the session.
+    Run(Run),
 }
 
 /// How the log is written.
@@ -116,6 +120,16 @@ impl Config {
         match (config, document.into_problems()) {
             (Some(config), (warnings, false)) => Ok((config, warnings)),
             (_, (problems, _)) => Err(problems),
+        }
+    }
+
+    /// Names the keeper of every program. A file says nothing of it: it belongs to the process that reads
+    /// the file, and without one there is none.
+    pub fn keep_programs(&mut self, keeper: &Keeper) {
+        for service in &mut self.services {
+            if let ServiceKind::Run(run) = &mut service.kind {
+                run.keeper = keeper.clone();
+            }
         }
     }
 

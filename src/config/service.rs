@@ -11,7 +11,7 @@ use super::address::{self, Addresses, Families};
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, ServiceKind, frame, identity};
+use super::{ServiceConfig, ServiceKind, frame, identity, run};
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::place::{Place, Written};
 use crate::problem::Fault;
@@ -76,6 +76,7 @@ fn service<'d>(
     let addresses = addresses.as_ref().map_or(default, Option::as_ref);
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
+    run::judge_streams(&mut section, kind.as_ref(), frame.kind());
     section.finish();
     if let (Some(addresses), Some(listen)) = (addresses, &listen) {
         addresses.advise(document, families(listen), &place);
@@ -91,24 +92,37 @@ fn service<'d>(
     })
 }
 
-/// What is behind the door; the keys of a forward belong to a forward only.
+/// What is behind the door; the keys of one kind belong to that kind only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
     // Asked for in any case, so that a bad kind does not make them unknown.
-    let written = [section.entry("to"), section.entry("connect_deadline")];
-    match kind? {
-        Kind::Forward => forward(section).map(ServiceKind::Forward),
-        Kind::Echo => {
-            for entry in written.iter().flatten() {
-                entry.blame(
-                    Fault::ConfigBadValue,
-                    format!("{entry} means nothing to kind = \"echo\""),
-                    "remove it, or write kind = \"forward\"",
-                );
-            }
-            Some(ServiceKind::Echo)
+    let foreign = KINDS.map(|(word, other)| (other, word, keys(section, other)));
+    let kind = kind?;
+    let own = KINDS.iter().find(|(_, other)| *other == kind).map_or("", |(word, _)| *word);
+    for (_, word, entries) in foreign.iter().filter(|(other, ..)| *other != kind) {
+        for entry in entries {
+            entry.blame(
+                Fault::ConfigBadValue,
+                format!("{entry} means nothing to kind = \"{own}\""),
+                format!("remove it, or write kind = \"{word}\""),
+            );
         }
     }
+    match kind {
+        Kind::Echo => Some(ServiceKind::Echo),
+        Kind::Forward => forward(section).map(ServiceKind::Forward),
+        Kind::Run => run::read(section).map(ServiceKind::Run),
+    }
+}
+
+/// What is written of the keys that only this kind has.
+fn keys<'d>(section: &mut Section<'d>, kind: Kind) -> Vec<Entry<'d>> {
+    let keys: &[&'static str] = match kind {
+        Kind::Echo => &[],
+        Kind::Forward => &["to", "connect_deadline"],
+        Kind::Run => &run::KEYS,
+    };
+    keys.iter().filter_map(|key| section.entry(key)).collect()
 }
 
 fn forward(section: &mut Section<'_>) -> Option<Forward> {
@@ -243,12 +257,14 @@ fn families(listeners: &[Written<Listen>]) -> Families {
 }
 
 /// The words of `kind`.
-const KINDS: [(&str, Kind); 2] = [("echo", Kind::Echo), ("forward", Kind::Forward)];
+const KINDS: [(&str, Kind); 3] =
+    [("echo", Kind::Echo), ("forward", Kind::Forward), ("run", Kind::Run)];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Echo,
     Forward,
+    Run,
 }
 
 /// What one process should guard: each service has tasks, gates and a label of its own.

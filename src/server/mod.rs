@@ -19,6 +19,7 @@ use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::{Fault, Problem};
+use crate::service::run::Programs;
 use crate::service::{Echo, Service};
 
 pub use prepare::check;
@@ -56,7 +57,13 @@ impl Server {
         let mut listeners = Vec::new();
         let mut problems = Vec::new();
         for service in &config.services {
-            let rooms = Arc::new(rooms(service, refresh.subscribe(), &members));
+            let rooms = match rooms(service, refresh.subscribe(), &members) {
+                Ok(rooms) => Arc::new(rooms),
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
             for opened in open(config, service, &interfaces) {
                 match opened {
                     Ok((socket, at)) => listeners.push((socket, at, Arc::clone(&rooms))),
@@ -176,12 +183,13 @@ fn rooms(
     service: &ServiceConfig,
     handshake: watch::Receiver<Handshake>,
     members: &Members,
-) -> Rooms {
+) -> Result<Rooms, Problem> {
     let behind: Arc<dyn Service> = match &service.kind {
         ServiceKind::Echo => Arc::new(Echo),
         ServiceKind::Forward(forward) => Arc::new(forward.clone()),
+        ServiceKind::Run(run) => Arc::new(Programs::open(run, &service.name)?),
     };
-    Rooms {
+    Ok(Rooms {
         name: Arc::clone(&service.name),
         address: Arc::clone(&service.address),
         handshake,
@@ -189,7 +197,7 @@ fn rooms(
         members: members.clone(),
         frame: Arc::clone(&service.frame),
         service: behind,
-    }
+    })
 }
 
 /// Opens every socket of a service, each on its own, so that every problem is told at once.

@@ -7,6 +7,7 @@ use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::handshake::{Handshake, Loaded};
 use crate::problem::{Fault, Problem, Severity};
+use crate::service::run::Run;
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -46,6 +47,7 @@ pub(super) fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
         }
     };
     problems.extend(authority_key(config));
+    problems.extend(runs(config).flat_map(Run::check));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, interfaces, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(interfaces), false) => {
@@ -62,9 +64,18 @@ fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> 
 
 /// The budgets that the limit on open files carries.
 fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
-    let listeners = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners = runs(config).map(Run::descriptors).fold(listeners, usize::saturating_add);
     let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
     config.accept.fit(descriptors(), listeners, each)
+}
+
+/// The programs that sessions start.
+fn runs(config: &Config) -> impl Iterator<Item = &Run> {
+    config.services.iter().filter_map(|service| match &service.kind {
+        ServiceKind::Run(run) => Some(run),
+        ServiceKind::Echo | ServiceKind::Forward(_) => None,
+    })
 }
 
 fn is_forward(service: &ServiceConfig) -> bool {

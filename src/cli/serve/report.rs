@@ -11,6 +11,7 @@ use doorward::frame::{FrameKind, FramePolicy};
 use doorward::handshake::Versions;
 use doorward::identity::IdentityGate;
 use doorward::server::Server;
+use doorward::service::run::{Limits, Run};
 
 use crate::cli::screen;
 
@@ -40,6 +41,7 @@ fn print_service(
     let kind = match &service.kind {
         ServiceKind::Echo => "echo".to_owned(),
         ServiceKind::Forward(forward) => format!("forward to {}", forward.to),
+        ServiceKind::Run(run) => format!("run {}", run.shown()),
     };
     screen::say(format_args!("service {}: {kind}", service.name));
     for address in addresses {
@@ -52,6 +54,20 @@ fn print_service(
         line("identity", &name);
     }
     line("frame", &frame_of(&service.frame));
+    if let ServiceKind::Run(run) = &service.kind {
+        line("service", &limits_of(run));
+    }
+}
+
+/// What programs may use up, where somebody holds them to it.
+fn limits_of(run: &Run) -> String {
+    let Limits { memory, cpu, files, programs } = run.limits;
+    let each = if run.keeper.holds() {
+        format!("each process with {} MiB, {cpu:?} of processor time, {files} files", memory >> 20)
+    } else {
+        "without limits: nothing watches over them".to_owned()
+    };
+    format!("at most {programs} programs, {each}")
 }
 
 fn print_hall(config: &Config, server: &Server) {
