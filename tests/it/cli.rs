@@ -33,10 +33,28 @@ impl Guard {
         Self { child, report }
     }
 
+    /// The same, in a directory and with a file that stand already.
+    pub(crate) fn start_in(directory: &Path, config: &str) -> Self {
+        let mut command = Command::new(DOORWARD);
+        command.current_dir(directory).args(["serve", "--config", config]);
+        Self::run(command)
+    }
+
     /// The first listener.
     pub(crate) fn address(&self) -> SocketAddr {
-        let bind = self.report.iter().find_map(|line| line.trim().strip_prefix("bind "));
-        bind.and_then(|bind| bind.split_whitespace().next()).unwrap().parse().unwrap()
+        self.addresses()[0]
+    }
+
+    /// All listeners.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let binds = self.report.iter().filter_map(|line| line.trim().strip_prefix("bind "));
+        binds.map(|bind| bind.split_whitespace().next().unwrap().parse().unwrap()).collect()
+    }
+
+    /// Ends it as no operator should: without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        self.child.wait().unwrap();
     }
 
     /// The lines on standard output before `ready`.

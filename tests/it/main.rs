@@ -22,6 +22,7 @@ mod handshake;
 mod peers;
 mod refresh;
 mod inspect;
+mod run;
 mod service;
 mod trust;
 mod visitors;

@@ -48,9 +48,8 @@ impl Running {
     pub(super) async fn exited(&mut self) -> Result<(), Refused> {
         let Some(left) = &mut self.left else { return Ok(()) };
         let ended = left.child.wait().await;
-        if !left.kept {
-            left.group.kill();
-        }
+        // A keeper leaves nobody behind, unless somebody killed the keeper.
+        left.group.kill();
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
@@ -86,8 +85,10 @@ impl Left {
             drop(timeout(LAST_WORDS, &mut self.said).await);
         }
         // A keeper whose words nobody reads any more kills whatever is left, and then ends.
-        self.said.abort();
-        drop((&mut self.said).await);
+        if !self.said.is_finished() {
+            self.said.abort();
+            drop((&mut self.said).await);
+        }
         if self.kept && timeout(LONGEST_KILLING, self.child.wait()).await.is_ok() {
             return;
         }

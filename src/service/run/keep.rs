@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{File, read_to_string};
+use std::fs::{DirEntry, File, read_dir, read_to_string};
 use std::io::{self, Write, stderr};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stdin, dup2_stdout, getpid, getppid, setsid};
+use nix::unistd::{Pid, close, dup2_stdin, dup2_stdout, getpid, getppid, setsid};
 
 use super::{CHILDREN, KEEP_PROGRAM};
 
@@ -40,13 +40,15 @@ pub(super) fn run(arguments: &[OsString]) -> ExitCode {
 /// Runs the program, waits for its end or for that of doorward, and leaves nothing of it.
 fn keep(rest: &[OsString]) -> Result<ExitCode, u8> {
     let failed = |error: nix::Error| say(format_args!("the keeper cannot start: {error}"));
+    close_inherited().map_err(|error| say(format_args!("the keeper cannot start: {error}")))?;
     // The signals that ask a group to end are for the program; this one has to see to the rest.
     let mut blocked = SigSet::empty();
     blocked.extend([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     blocked.thread_block().map_err(failed)?;
     let mut child_ended = SigSet::empty();
     child_ended.add(Signal::SIGCHLD);
-    let ended = SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK).map_err(failed)?;
+    let ended = SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .map_err(failed)?;
     setsid().map_err(failed)?;
     set_child_subreaper(true).map_err(failed)?;
     set_no_new_privs().map_err(failed)?;
@@ -63,6 +65,17 @@ fn keep(rest: &[OsString]) -> Result<ExitCode, u8> {
     let status = watch(program, &ended).map_err(failed)?;
     kill_all(&ended);
     Ok(end_like(status))
+}
+
+/// Whoever started doorward may have left files and sockets open in it. They are none of a program's.
+fn close_inherited() -> io::Result<()> {
+    let number = |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let open: Vec<i32> = read_dir("/proc/self/fd")?.filter_map(number).collect();
+    for number in open.into_iter().filter(|number| *number > LAST_STREAM) {
+        // The directory that was read is among them, and closed by now.
+        close(number).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The ends of the program's streams are its own: who else holds them would keep them open.
@@ -173,6 +186,8 @@ fn become_program(keeper: &OsString, rest: &[OsString]) -> Result<ExitCode, u8> 
     // The first signal may be caught; a second later comes one that cannot be.
     limit(Resource::RLIMIT_CPU, cpu, 1).map_err(failed)?;
     limit(Resource::RLIMIT_AS, number(memory)?, 0).map_err(failed)?;
+    // What the keeper keeps from itself is meant for the program.
+    SigSet::empty().thread_set_mask().map_err(failed)?;
     let error = command.exec();
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     say(format_args!("the program cannot be run: {error}"));
@@ -206,3 +221,5 @@ const KILLED: i32 = 128;
 const LAST_SIGNAL: i32 = 64;
 /// Milliseconds. A process that was adopted unseen runs on for so long.
 const ANOTHER_LOOK: u16 = 10;
+/// Standard error.
+const LAST_STREAM: i32 = 2;

@@ -39,12 +39,12 @@ pub(super) async fn record(mut stderr: impl AsyncRead + Unpin, service: Arc<str>
 }
 
 fn tell(service: &str, visit: u64, line: &PeerText) {
-    tracing::info!(service, visit, said = %line, "the program says");
+    tracing::info!(visit, %service, said = %line, "the program says");
 }
 
 fn tell_untold(service: &str, visit: u64, untold: u64) {
     if untold > 0 {
-        tracing::warn!(service, visit, lines = untold, "the program says more than is logged");
+        tracing::warn!(visit, %service, lines = untold, "the program says more than is logged");
     }
 }
 
