@@ -155,12 +155,22 @@ fn is_variable(name: &str) -> bool {
 fn limits(mut section: Section<'_>) -> Option<Limits> {
     let default = Limits::default();
     let memory = section.or("memory", default.memory, |entry| entry.size(&MEMORY));
-    let cpu = section.or("cpu", default.cpu, |entry| entry.duration(&CPU));
+    let cpu = section.or("cpu", default.cpu, cpu);
     let files = section.or("files", default.files, |entry| entry.number(&FILES));
     let programs = section.or("programs", default.programs.get(), |entry| entry.number(&PROGRAMS));
     section.finish();
     let programs = NonZeroUsize::new(programs?)?;
     Some(Limits { memory: memory?, cpu: cpu?, files: files?, programs })
+}
+
+fn cpu(entry: &Entry<'_>) -> Option<Duration> {
+    let cpu = entry.duration(&CPU)?;
+    if cpu.subsec_nanos() > 0 {
+        let message = format!("{entry} is {cpu:?}, and the system counts whole seconds");
+        entry.blame(Fault::ConfigBadValue, message, "write a number of seconds, such as \"10s\"");
+        return None;
+    }
+    Some(cpu)
 }
 
 /// The words of `streams`.
@@ -175,9 +185,14 @@ const GRACE: Bounds<Duration> = Bounds {
     why: "a program that is still there then does not mean to end",
 };
 
-/// The libraries of a small program need some of it; the largest address spaces reserve a terabyte.
-const MEMORY: Bounds<usize> =
-    Bounds { range: 16 << 20..=1 << 40, why: "less starts no program, and no process needs more" };
+/// The libraries of a small program need some of it; some runtimes reserve hundreds of gigabytes.
+const MEMORY: Bounds<usize> = Bounds {
+    range: 16 << 20..=MOST_MEMORY,
+    why: "less starts no program, and no process needs more",
+};
+
+/// A terabyte, or half of what a 32-bit machine can address.
+const MOST_MEMORY: usize = if usize::BITS > 32 { 1_usize.wrapping_shl(40) } else { 1 << 31 };
 
 /// The system counts whole seconds.
 const CPU: Bounds<Duration> = Bounds {

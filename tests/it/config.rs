@@ -21,6 +21,7 @@ use doorward::config::{Config, LogFormat, ServiceKind};
 use doorward::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use doorward::handshake::{Hints, Versions};
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::service::run::{Keeper, Limits, Streams};
 use proptest::prelude::*;
 
 #[test]
@@ -31,7 +32,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 107, "files in the corpus");
+    assert_eq!(files.len(), 113, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 20, "files in the corpus");
+    assert_eq!(files.len(), 21, "files in the corpus");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 46, "keys of all tables");
+    assert_eq!(named, 56, "keys of all tables");
 }
 
 #[test]
@@ -137,6 +138,31 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!(to.to.to_string(), "unix:/run/app.sock");
     assert_eq!(to.connect_deadline, Duration::from_secs(9));
     assert_eq!(forward.frame.kind(), FrameKind::Raw);
+}
+
+#[test]
+fn what_is_written_of_a_program_is_what_it_gets() {
+    let file = Path::new("tests/config/valid/run.toml");
+    let services = Config::read(file).map_err(|all| shown(&all)).unwrap().0.services;
+    let runs: Vec<_> = services
+        .iter()
+        .filter_map(
+            |service| if let ServiceKind::Run(run) = &service.kind { Some(run) } else { None },
+        )
+        .collect();
+    let [full, bare, _] = runs.as_slice() else { panic!("{} programs", runs.len()) };
+    assert_eq!((full.program.value.as_str(), full.program.place.line()), ("python3", 15));
+    assert_eq!(full.arguments, ["server.py", ""]);
+    assert_eq!(full.directory.as_ref().unwrap().value, Path::new("/srv"));
+    let environment: Vec<_> = full.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(environment, ["HOME=/srv", "a_1="]);
+    assert_eq!((full.streams, full.grace), (Streams::Lines, Duration::ZERO));
+    let Limits { memory, cpu, files, programs } = full.limits;
+    assert_eq!((memory, cpu.as_secs(), files, programs.get()), (64 << 30, 24 * 3600, 8, 1));
+    assert_eq!(bare.streams, Streams::Frames);
+    assert_eq!((bare.grace, bare.limits), (Duration::from_secs(2), Limits::default()));
+    assert_eq!((&full.keeper, &bare.limited), (&Keeper::Absent, &None));
+    assert!(matches!(services[0].frame.kind(), FrameKind::LengthPrefixed { .. }));
 }
 
 #[test]
@@ -333,7 +359,7 @@ connect_deadline = "9s"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -344,6 +370,7 @@ const TABLES: [(&str, &str); 10] = [
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
+    ("[[service]]\nkind = \"run\"\ncommand = \"x\"\n[service.limits]", "# [service.limits]"),
 ];
 
 /// Every fault that reading a configuration can find.

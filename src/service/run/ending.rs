@@ -146,4 +146,4 @@ impl Group {
 /// What stands in a pipe is read in an instant; only a process that escaped keeps it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A keeper kills in milliseconds; a process that waits for a broken disk may take its time.
-const LONGEST_KILLING: Duration = Duration::from_secs(10);
+const LONGEST_KILLING: Duration = Duration::from_secs(5);

@@ -153,8 +153,11 @@ fn end_like(status: WaitStatus) -> ExitCode {
         WaitStatus::Signaled(_, signal, _) => {
             let mut blocked = SigSet::empty();
             blocked.add(signal);
-            // The last thing it does, unless the signal is one that this process ignores.
-            raise(signal).and_then(|()| blocked.thread_unblock()).unwrap_or_default();
+            // The last thing it does, unless the signal is one that this process ignores. Where the
+            // runtime has a handler of its own, that steps aside at the first one.
+            for _ in 0..2 {
+                raise(signal).and_then(|()| blocked.thread_unblock()).unwrap_or_default();
+            }
             let number = (1..=LAST_SIGNAL).find(|number| Signal::try_from(*number) == Ok(signal));
             number.map_or(i32::from(CANNOT_RUN), |number| KILLED.saturating_add(number))
         }

@@ -164,6 +164,22 @@ async fn a_killed_program_or_keeper_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_program_in_a_session_of_its_own_does_not_outlive_its_keeper() {
+    if !has("setsid") {
+        return;
+    }
+    let set = Set::new();
+    let mut hall = Hall::kept(&script(&set, "echo $$ $PPID; exec setsid sleep 1000", "", ""));
+    let mut stream = alice(&set).enter(hall.address("door")).await.unwrap();
+    let processes = numbers(&mut stream).await;
+    let name = || fs::read_to_string(format!("/proc/{}/comm", processes[0])).unwrap_or_default();
+    super::scene::until(|| name() == "sleep\n", "the program does not begin").await;
+    kill(processes[1], "KILL");
+    assert_eq!(hall.verdict().await, "service.failed");
+    super::scene::dead(&processes).await;
+}
+
+#[tokio::test]
 async fn a_stopped_keeper_does_not_save_its_program() {
     let set = Set::new();
     let mut hall = Hall::kept(&script(

@@ -83,6 +83,8 @@ async fn a_program_runs_in_its_directory_with_its_arguments_and_no_other_files()
     let script = "pwd; echo \"$1\"; ls /proc/self/fd | tr '\\n' ' '; echo";
     let text = run(&set, &["sh", "-c", script, "sh", "two words; $HOME"], &keys, "");
     fs::create_dir_all(&directory).unwrap();
+    // Something that whoever started the server left open, and that programs would inherit.
+    let left_open = nix::unistd::dup(std::io::stdin()).unwrap();
     let mut hall = Hall::kept(&text);
     let heard = alice(&set).say(hall.address("door"), b"").await.unwrap();
     let heard = String::from_utf8(heard).unwrap();
@@ -90,6 +92,7 @@ async fn a_program_runs_in_its_directory_with_its_arguments_and_no_other_files()
     let expected = format!("{}\ntwo words; $HOME\n0 1 2 3 \n", directory.display());
     assert_eq!((hall.verdict().await, heard), ("left", expected));
     fs::remove_dir(directory).unwrap();
+    drop(left_open);
 }
 
 #[tokio::test]
@@ -163,7 +166,8 @@ async fn a_program_that_reads_nothing_is_given_up() {
     // From here on the clock runs by itself whenever nobody has anything to do.
     tokio::time::pause();
     let flood = tokio::spawn(async move {
-        while stream.write_all(&[b'x'; 60_000]).await.is_ok() {}
+        let words = vec![b'x'; 60_000];
+        while stream.write_all(&words).await.is_ok() {}
         stream
     });
     let (code, event) = hall.ending().await;
