@@ -1,5 +1,6 @@
 //! The programs of one service, as they are started and talked to.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use super::ending::Running;
 use super::talk::{Dialect, from_program, to_program};
 use super::{KEEP_PROGRAM, Keeper, Run};
 use crate::identity::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
 use crate::refusal::{Refusal, Refused};
 use crate::service::{Frames, Service, Serving};
 
@@ -27,6 +28,8 @@ use crate::service::{Frames, Service, Serving};
 pub struct Programs {
     run: Run,
     found: Resolved,
+    /// Decided once: a keeper that is missing later is no reason to go without.
+    keeper: Option<PathBuf>,
     service: Arc<str>,
     seats: Arc<Semaphore>,
 }
@@ -35,12 +38,26 @@ impl Programs {
     /// Finds the program. The service is called `service` in the log and in the program's environment.
     ///
     /// # Errors
-    /// `service.bad-command` where the program cannot be found or run, or its directory not be entered.
+    /// [`Fault::ServiceBadCommand`] where the program cannot be found or run, or its directory not be
+    /// entered; [`Fault::ServiceUnkept`] where limits are written and nobody is there to hold them.
+    ///
+    /// [`Fault::ServiceBadCommand`]: crate::problem::Fault::ServiceBadCommand
+    /// [`Fault::ServiceUnkept`]: crate::problem::Fault::ServiceUnkept
     pub fn open(run: &Run, service: &Arc<str>) -> Result<Self, Problem> {
+        if let Some(problem) = run.unkept()
+            && problem.severity() == Severity::Error
+        {
+            return Err(problem);
+        }
+        let keeper = match &run.keeper {
+            Keeper::At(keeper) if run.keeper.holds() => Some(keeper.clone()),
+            Keeper::At(_) | Keeper::Absent => None,
+        };
         let seats = run.limits.programs.get().min(Semaphore::MAX_PERMITS);
         Ok(Self {
             found: run.resolve()?,
             run: run.clone(),
+            keeper,
             service: Arc::clone(service),
             seats: Arc::new(Semaphore::new(seats)),
         })
@@ -62,7 +79,7 @@ impl Programs {
         let cannot = |why: &dyn std::fmt::Display| {
             Refusal::ServiceFailed.because(format!("the program cannot be started: {why}"))
         };
-        let kept = self.run.keeper.holds();
+        let kept = self.keeper.is_some();
         let mut command = self.command();
         self.environment(&mut command, caller, visit);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -84,18 +101,17 @@ impl Programs {
 
     /// The program itself, or the keeper that will run it.
     fn command(&self) -> Command {
-        let mut command = match &self.run.keeper {
-            Keeper::At(keeper) if self.run.keeper.holds() => {
-                let limits = &self.run.limits;
-                let mut command = Command::new(keeper);
-                command.args([KEEP_PROGRAM, "keep"]);
-                command.arg(limits.memory.to_string());
-                command.arg(limits.cpu.as_secs().to_string());
-                command.arg(limits.files.to_string());
-                command.arg(&self.found.program);
-                command
-            }
-            Keeper::At(_) | Keeper::Absent => Command::new(&self.found.program),
+        let mut command = if let Some(keeper) = &self.keeper {
+            let limits = &self.run.limits;
+            let mut command = Command::new(keeper);
+            command.args([KEEP_PROGRAM, "keep"]);
+            command.arg(limits.memory.to_string());
+            command.arg(limits.cpu.as_secs().to_string());
+            command.arg(limits.files.to_string());
+            command.arg(&self.found.program);
+            command
+        } else {
+            Command::new(&self.found.program)
         };
         command.args(&self.run.arguments);
         if let Some(directory) = &self.found.directory {

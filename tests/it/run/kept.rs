@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use super::scene::{alice, dead, line, numbers, run, say, script};
 use crate::cli::{Guard, doorward, said};
 use crate::support::visitor::hear;
-use crate::support::{Hall, Set, has, skipped};
+use crate::support::{Hall, Set, has};
 
 #[tokio::test]
 async fn a_program_has_the_limits_that_are_written() {
@@ -206,8 +206,5 @@ fn a_keeper_is_nothing_to_type() {
     ] {
         let (code, out, err) = said(&doorward(directory.path(), arguments));
         assert_eq!((code, out.as_str()), (126, ""), "{err}");
-    }
-    if !Path::new("/proc/thread-self/children").exists() {
-        skipped("this kernel does not list the children of a process");
     }
 }
