@@ -130,7 +130,7 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0);
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
-        let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),

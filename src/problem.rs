@@ -85,6 +85,8 @@ faults! {
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket, or lacks its certificates.";
     ServiceUpstreamCertificate, "service.upstream-certificate", "The certificate to show an upstream is expired, close to its last day, or not for clients.";
+    ServiceBadCommand, "service.bad-command", "The program of a service cannot be found or run, or its directory not be entered.";
+    ServiceUnkept, "service.unkept", "Nothing watches over the programs of a service, so their limits are not held.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
     AdminNoServer, "admin.no-server", "No server answers at the admin socket.";
     AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";

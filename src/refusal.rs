@@ -242,6 +242,9 @@ refusals! {
     FrameIdle, Frame, "frame.idle",
         "No whole message came for longer than idle.",
         "Send something in time, reconnect when needed, or raise idle in [service.frame].";
+    ServiceBusy, Service, "service.busy",
+        "As many programs run as the service may have at once.",
+        "Raise programs in [service.limits], or shorten idle in [service.frame] so that seats come free.";
     ServiceUnreachable, Service, "service.unreachable",
         "The service behind the door could not be reached.",
         "Start the upstream named in to, and check its address.";

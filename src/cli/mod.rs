@@ -5,6 +5,7 @@ mod certs;
 mod check;
 mod connect;
 mod explain;
+mod keep;
 mod screen;
 mod serve;
 
@@ -41,6 +42,9 @@ enum Verb {
     Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Watch over one program; doorward runs this by itself.
+    #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
+    KeepProgram(keep::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -77,6 +81,8 @@ pub(crate) fn run() -> ExitCode {
         Verb::Ban(args) => admin::ban(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
+        // It ends as its program does, which is no exit code of ours.
+        Verb::KeepProgram(args) => return keep::run(&args),
     };
     exit.into()
 }

@@ -9,6 +9,7 @@ use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
 use doorward::server::{Control, Server};
+use doorward::service::run::Keeper;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -28,10 +29,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let (config, mut warnings) = match Config::read(&args.config.config) {
+    let (mut config, mut warnings) = match Config::read(&args.config.config) {
         Ok(read) => read,
         Err(problems) => return refuse(&problems),
     };
+    config.keep_programs(&Keeper::this_program());
     log_to_stderr(config.log);
     if args.config.is_default()
         && let Err(problem) = first_start(&config)

@@ -19,6 +19,7 @@ mod identity;
 mod frame;
 mod forward;
 mod rooms;
+mod run;
 mod service;
 
 use std::fmt;
@@ -35,6 +36,7 @@ use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
 use crate::service::ForwardSettings;
+use crate::service::run::{Keeper, Run};
 use document::Document;
 use section::Section;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub log: LogFormat,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
+    /// Who watches over the programs of services; see [`Config::keep_programs`].
+    pub keeper: Keeper,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
 }
@@ -111,6 +115,8 @@ pub enum ServiceKind {
     Echo,
     /// The session goes on to an upstream.
     Forward(ForwardSettings),
+    /// A program is started for the session.
+    Run(Run),
 }
 
 impl ServiceKind {
@@ -119,7 +125,7 @@ impl ServiceKind {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             ServiceKind::Forward(forward) => forward.to.files(),
-            ServiceKind::Echo => Vec::new(),
+            ServiceKind::Echo | ServiceKind::Run(_) => Vec::new(),
         }
     }
 }
@@ -129,6 +135,7 @@ impl fmt::Display for ServiceKind {
         match self {
             ServiceKind::Echo => f.write_str("echo"),
             ServiceKind::Forward(forward) => write!(f, "forward to {}", forward.to),
+            ServiceKind::Run(run) => write!(f, "run {}", run.shown()),
         }
     }
 }
@@ -205,6 +212,17 @@ impl Config {
         own.chain(named).chain(behind).collect()
     }
 
+    /// Names the keeper of every program. A file says nothing of it: it belongs to the process that reads
+    /// the file, and without one there is none.
+    pub fn keep_programs(&mut self, keeper: &Keeper) {
+        self.keeper = keeper.clone();
+        for service in &mut self.services {
+            if let ServiceKind::Run(run) = &mut service.kind {
+                run.keeper = keeper.clone();
+            }
+        }
+    }
+
     /// Every table is read before the first missing one ends the reading.
     fn from_top(mut top: Section<'_>) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
@@ -230,6 +248,7 @@ impl Config {
                 Some(admin) => Some(admin?),
                 None => None,
             },
+            keeper: Keeper::Absent,
             source: Source { file: None, lists, watch },
         })
     }

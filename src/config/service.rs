@@ -11,7 +11,7 @@ use super::address::{self, Addresses, Families};
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, ServiceKind, forward, frame, identity};
+use super::{ServiceConfig, ServiceKind, forward, frame, identity, run};
 use crate::accept::Balancers;
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::handshake::{Greeting, Preamble};
@@ -80,6 +80,7 @@ fn service<'d>(
     let balancers = balancers(section.table("balancers", "[service.balancers]"));
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
+    run::judge_streams(&mut section, kind.as_ref(), frame.kind());
     section.finish();
     if let (Some(addresses), Some(listen)) = (addresses, &listen) {
         addresses.advise(document, families(listen), &place);
@@ -162,17 +163,37 @@ fn balancers(mut section: Section<'_>) -> Option<Balancers> {
     Some(Balancers::new(from?, deadline?))
 }
 
-/// What is behind the door; the keys of a forward belong to a forward only.
+/// What is behind the door; the keys of one kind belong to that kind only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
-    drop(forward::known(section));
-    match kind? {
-        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
-        Kind::Echo => {
-            forward::refuse(section, "echo");
-            Some(ServiceKind::Echo)
+    // Asked for in any case, so that a bad kind does not make them unknown.
+    let foreign = KINDS.map(|(word, other)| (other, word, keys(section, other)));
+    let kind = kind?;
+    let own = KINDS.iter().find(|(_, other)| *other == kind).map_or("", |(word, _)| *word);
+    for (_, word, entries) in foreign.iter().filter(|(other, ..)| *other != kind) {
+        for entry in entries {
+            entry.blame(
+                Fault::ConfigBadValue,
+                format!("{entry} means nothing to kind = \"{own}\""),
+                format!("remove it, or write kind = \"{word}\""),
+            );
         }
     }
+    match kind {
+        Kind::Echo => Some(ServiceKind::Echo),
+        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
+        Kind::Run => run::read(section).map(ServiceKind::Run),
+    }
+}
+
+/// What is written of the keys that only this kind has.
+fn keys<'d>(section: &mut Section<'d>, kind: Kind) -> Vec<Entry<'d>> {
+    let keys: &[&'static str] = match kind {
+        Kind::Echo => &[],
+        Kind::Forward => &forward::KEYS,
+        Kind::Run => &run::KEYS,
+    };
+    keys.iter().filter_map(|key| section.entry(key)).collect()
 }
 
 impl<'d> Taken<'d> {
@@ -296,12 +317,14 @@ fn families(listeners: &[Written<Listen>]) -> Families {
 }
 
 /// The words of `kind`.
-const KINDS: [(&str, Kind); 2] = [("echo", Kind::Echo), ("forward", Kind::Forward)];
+const KINDS: [(&str, Kind); 3] =
+    [("echo", Kind::Echo), ("forward", Kind::Forward), ("run", Kind::Run)];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Echo,
     Forward,
+    Run,
 }
 
 /// What one process should guard: each service has tasks, gates and a label of its own.

@@ -261,10 +261,11 @@ impl Server {
 type Read = Result<(Config, Ready), (Vec<Problem>, Vec<PathBuf>)>;
 
 fn read(running: &Config) -> Read {
-    let (config, mut warnings) = match &running.source.file {
+    let (mut config, mut warnings) = match &running.source.file {
         Some(file) => Config::read(file).map_err(|problems| (problems, Vec::new()))?,
         None => (running.clone(), Vec::new()),
     };
+    config.keep_programs(&running.keeper);
     match prepare(&config, Some(running)) {
         Ok(mut ready) => {
             warnings.append(&mut ready.warnings);

@@ -12,6 +12,7 @@ use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
+use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
@@ -96,6 +97,17 @@ fn behind(service: &ServiceConfig, problems: &mut Vec<Problem>) -> Option<Arc<dy
                 }
             }
         }
+        ServiceKind::Run(run) => {
+            let found = run.check();
+            let refused = found.iter().any(|problem| problem.severity() == Severity::Error);
+            problems.extend(found);
+            if refused {
+                return None;
+            }
+            let programs: Arc<dyn Service> =
+                Arc::new(keep(Programs::open(run, &service.name), problems)?);
+            Some(programs)
+        }
     }
 }
 
@@ -105,9 +117,18 @@ fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> 
 
 /// The budgets that the limit on open files carries.
 fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
-    let listeners = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners = runs(config).map(Run::descriptors).fold(listeners, usize::saturating_add);
     let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
     config.accept.fit(descriptors(), listeners, each)
+}
+
+/// The programs that sessions start.
+fn runs(config: &Config) -> impl Iterator<Item = &Run> {
+    config.services.iter().filter_map(|service| match &service.kind {
+        ServiceKind::Run(run) => Some(run),
+        ServiceKind::Echo | ServiceKind::Forward(_) => None,
+    })
 }
 
 fn is_forward(service: &ServiceConfig) -> bool {

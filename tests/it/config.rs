@@ -21,6 +21,7 @@ use doorward::config::{Config, LogFormat, ServiceKind};
 use doorward::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use doorward::handshake::{Hints, Pin, Versions};
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::service::run::{Keeper, Limits, Streams};
 use doorward::service::{Announce, Upstream};
 use proptest::prelude::*;
 
@@ -32,7 +33,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 128, "files in the corpus");
+    assert_eq!(files.len(), 134, "files in the corpus");
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 23, "files in the corpus");
+    assert_eq!(files.len(), 24, "files in the corpus");
 }
 
 #[test]
@@ -95,13 +96,14 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 65, "keys of all tables");
+    assert_eq!(named, 75, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log, source, admin } = &config;
+    let Config { bind, accept, handshake, services, drain, log, source, admin, keeper: _ } =
+        &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
     assert_eq!(budgets.map(usize::from), [5, 4, 6]);
@@ -159,6 +161,31 @@ fn what_is_written_of_an_upstream_is_what_is_dialled() {
     assert_eq!(dial.name.to_str(), "db.internal");
     assert_eq!(dial.pin, Some(Pin::from_digest([0; 32])));
     assert_eq!(config.services[2].frame.answers(), Answers::Checked);
+}
+
+#[test]
+fn what_is_written_of_a_program_is_what_it_gets() {
+    let file = Path::new("tests/config/valid/run.toml");
+    let services = Config::read(file).map_err(|all| shown(&all)).unwrap().0.services;
+    let runs: Vec<_> = services
+        .iter()
+        .filter_map(
+            |service| if let ServiceKind::Run(run) = &service.kind { Some(run) } else { None },
+        )
+        .collect();
+    let [full, bare, _] = runs.as_slice() else { panic!("{} programs", runs.len()) };
+    assert_eq!((full.program.value.as_str(), full.program.place.line()), ("python3", 15));
+    assert_eq!(full.arguments, ["server.py", ""]);
+    assert_eq!(full.directory.as_ref().unwrap().value, Path::new("/srv"));
+    let environment: Vec<_> = full.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(environment, ["HOME=/srv", "a_1="]);
+    assert_eq!((full.streams, full.grace), (Streams::Lines, Duration::ZERO));
+    let Limits { memory, cpu, files, programs } = full.limits;
+    assert_eq!((memory, cpu.as_secs(), files, programs.get()), (64 << 30, 24 * 3600, 8, 1));
+    assert_eq!(bare.streams, Streams::Frames);
+    assert_eq!((bare.grace, bare.limits), (Duration::from_secs(2), Limits::default()));
+    assert_eq!((&full.keeper, &bare.limited), (&Keeper::Absent, &None));
+    assert!(matches!(services[0].frame.kind(), FrameKind::LengthPrefixed { .. }));
 }
 
 #[test]
@@ -377,7 +404,7 @@ to = "tls:10.0.0.5:8443"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 14] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -391,6 +418,7 @@ const TABLES: [(&str, &str); 13] = [
     ("[[service]]\n[service.balancers]", "[service.balancers]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
     (UPSTREAM, "[service.upstream]"),
+    ("[[service]]\nkind = \"run\"\ncommand = \"x\"\n[service.limits]", "# [service.limits]"),
 ];
 
 /// The table of a forward over TLS, which is asked for in such a service alone.

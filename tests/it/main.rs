@@ -27,6 +27,9 @@ mod peers;
 mod balancers;
 mod reload;
 mod inspect;
+// They look into /proc, and count on a keeper.
+#[cfg(target_os = "linux")]
+mod run;
 mod service;
 mod trust;
 mod visitors;

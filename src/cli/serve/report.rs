@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use doorward::address::{AddressGate, Effect};
 use doorward::bind::Interfaces;
-use doorward::config::{Config, ServiceConfig};
+use doorward::config::{Config, ServiceConfig, ServiceKind};
 use doorward::frame::{FrameKind, FramePolicy};
 use doorward::handshake::Versions;
 use doorward::identity::IdentityGate;
 use doorward::server::Server;
+use doorward::service::run::{Limits, Run};
 
 use crate::cli::screen;
 
@@ -52,6 +53,20 @@ fn print_service(
         line("identity", &name);
     }
     line("frame", &frame_of(&service.frame));
+    if let ServiceKind::Run(run) = &service.kind {
+        line("service", &limits_of(run));
+    }
+}
+
+/// What programs may use up, where somebody holds them to it.
+fn limits_of(run: &Run) -> String {
+    let Limits { memory, cpu, files, programs } = run.limits;
+    let each = if run.keeper.holds() {
+        format!("each process with {} MiB, {cpu:?} of processor time, {files} files", memory >> 20)
+    } else {
+        "without limits: nothing watches over them".to_owned()
+    };
+    format!("at most {programs} programs, {each}")
 }
 
 fn print_hall(config: &Config, server: &Server) {
