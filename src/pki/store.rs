@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -9,9 +10,11 @@ use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
 use crate::pki::disk::{self, Lock, Secrecy};
 use crate::pki::inventory::{self, Entry, Issued, Line, Revoked};
+use crate::pki::key::Key;
 use crate::pki::keyfile;
 use crate::pki::layout::Layout;
 use crate::pki::name::{ClientIdentity, HostName};
+use crate::pki::passphrase::{self, Passphrase};
 use crate::pki::plan::{AuthorityKey, Plan};
 use crate::pki::profile::{self, Options, Role, Serial};
 use crate::pki::revoke::{Reason, Revocation, RevocationList};
@@ -25,6 +28,8 @@ use crate::problem::{Fault, Problem};
 #[derive(Clone, Debug)]
 pub struct Store {
     layout: Layout,
+    /// The authority's key, where it is encrypted and was opened.
+    unlocked: Option<Arc<Key>>,
 }
 
 /// What [`development`] came upon.
@@ -59,10 +64,10 @@ pub fn development(dir: &Path) -> Result<Development, Problem> {
     let layout = Layout::new(disk::store_directory(dir)?);
     let _lock = lock(&layout)?;
     if layout.is_complete() {
-        return Ok(Development::Found(Store { layout }));
+        return Ok(Development::Found(Store::at(layout)));
     }
     make(&layout, &Plan::development()?)?;
-    Ok(Development::Made(Store { layout }))
+    Ok(Development::Made(Store::at(layout)))
 }
 
 impl Store {
@@ -82,7 +87,11 @@ impl Store {
         let layout = Layout::new(disk::store_directory(dir)?);
         let _lock = lock(&layout)?;
         let authority = make(&layout, plan)?;
-        Ok((Self { layout }, authority))
+        let mut store = Self::at(layout);
+        if matches!(plan.authority_key, AuthorityKey::Encrypted(_)) {
+            store.unlocked = Some(Arc::new(authority.key().again()?));
+        }
+        Ok((store, authority))
     }
 
     /// Opens a store that was made before, and finishes making it if that was interrupted.
@@ -99,7 +108,35 @@ impl Store {
         if layout.is_interrupted() {
             drop(lock(&layout)?);
         }
-        if layout.is_complete() { Ok(Self { layout }) } else { Err(none()) }
+        if layout.is_complete() { Ok(Self::at(layout)) } else { Err(none()) }
+    }
+
+    fn at(layout: Layout) -> Self {
+        Self { layout, unlocked: None }
+    }
+
+    /// Whether the authority's key is encrypted, and [`Store::unlock`] was not called yet.
+    ///
+    /// # Errors
+    /// As [`keyfile::is_encrypted`]. A key that is not here needs none.
+    pub fn needs_passphrase(&self) -> Result<bool, Problem> {
+        let key = self.layout.authority_key();
+        if self.unlocked.is_some() || disk::kind_at(&key)?.is_none() {
+            return Ok(false);
+        }
+        keyfile::is_encrypted(&key)
+    }
+
+    /// The same store, which signs with its encrypted key as long as this value lives.
+    ///
+    /// # Errors
+    /// [`Fault::CertsWrongPassphrase`]; as [`keyfile::read_encrypted_key`].
+    pub fn unlock(mut self, passphrase: &Passphrase) -> Result<Self, Problem> {
+        let key = self.layout.authority_key();
+        disk::kind_at(&key)?;
+        let key = Key::from_der(&*keyfile::read_encrypted_key(&key, passphrase)?)?;
+        self.unlocked = Some(Arc::new(key));
+        Ok(self)
     }
 
     /// Where its files are.
@@ -111,7 +148,8 @@ impl Store {
     /// Its authority, checked to be fit for signing now.
     ///
     /// # Errors
-    /// [`Fault::CertsNoAuthority`] if its key is not here; as [`Authority::open`].
+    /// [`Fault::CertsNoAuthority`] if its key is not here, [`Fault::CertsPassphraseMissing`] if it is encrypted and
+    /// not unlocked; as [`Authority::open`].
     pub fn authority(&self) -> Result<Authority, Problem> {
         let key = self.layout.authority_key();
         if disk::kind_at(&key)?.is_none() {
@@ -120,6 +158,12 @@ impl Store {
             let remedy =
                 "issue where the key is kept, or make a new authority in another directory";
             return Err(Problem::error(Fault::CertsNoAuthority, message, remedy));
+        }
+        if let Some(key) = &self.unlocked {
+            return Authority::load(keyfile::read_chain(&self.layout.authority())?, key.again()?);
+        }
+        if keyfile::is_encrypted(&key)? {
+            return Err(passphrase::missing(&key));
         }
         Authority::open(&self.layout.authority(), &key)
     }
@@ -199,6 +243,9 @@ pub(crate) fn lock(layout: &Layout) -> Result<Lock, Problem> {
 
 /// Makes everything aside, then moves it to its place.
 fn make(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
+    if let AuthorityKey::Encrypted(passphrase) = &plan.authority_key {
+        passphrase.check_new()?;
+    }
     layout.refuse_parts()?;
     let making = layout.making();
     let made = fill(&making, plan).and_then(|authority| making.mark_made().map(|()| authority));
@@ -215,11 +262,8 @@ fn make(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
 fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     layout.make_directories()?;
     let authority = Authority::create(&plan.authority)?;
-    if plan.authority_key == AuthorityKey::Kept {
-        let key = authority.key().to_pem();
-        disk::create(&layout.authority_key(), key.as_bytes(), Secrecy::Private)?;
-    }
     disk::create(&layout.authority(), authority.chain_pem().as_bytes(), Secrecy::Public)?;
+    write_key(layout, &authority, &plan.authority_key)?;
     disk::create(&layout.trust(), authority.trust_pem().as_bytes(), Secrecy::Public)?;
     let issued = Issued::new(&Facts::read(authority.certificate())?, Role::Authority, Vec::new());
     inventory::record(&layout.inventory(), &Line::Issued(issued))?;
@@ -229,13 +273,29 @@ fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     for identity in &plan.clients {
         issue_client(layout, &authority, identity, plan.leaf)?;
     }
-    let last = match plan.authority_key {
-        AuthorityKey::Kept => None,
+    let last = match &plan.authority_key {
+        AuthorityKey::Kept | AuthorityKey::Encrypted(_) => None,
         // Nobody can sign another list, and one that has ended lets nobody in.
         AuthorityKey::Discarded => Some(authority.not_after()),
     };
     publish_revocations(layout, &authority, last)?;
     Ok(authority)
+}
+
+/// Keeps the authority's key as it was planned. One that is encrypted is opened again, before anybody relies on it.
+fn write_key(layout: &Layout, authority: &Authority, kept: &AuthorityKey) -> Result<(), Problem> {
+    let path = layout.authority_key();
+    match kept {
+        AuthorityKey::Kept => {
+            disk::create(&path, authority.key().to_pem().as_bytes(), Secrecy::Private)
+        }
+        AuthorityKey::Encrypted(passphrase) => {
+            let key = authority.key().to_encrypted_pem(passphrase)?;
+            disk::create(&path, key.as_bytes(), Secrecy::Private)?;
+            Authority::open_encrypted(&layout.authority(), &path, passphrase).map(|_| ())
+        }
+        AuthorityKey::Discarded => Ok(()),
+    }
 }
 
 fn issue_server(

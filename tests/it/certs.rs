@@ -1,5 +1,7 @@
 //! The verbs of `doorward certs`, run as an operator runs them.
 
+mod encrypted;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -37,17 +39,15 @@ impl Desk {
     }
 
     fn certs(&self, arguments: &[&str]) -> Ended {
-        let run = Command::new(env!("CARGO_BIN_EXE_doorward"))
-            .arg("certs")
-            .args(arguments)
-            .current_dir(self.home.path())
-            .output()
-            .unwrap();
-        Ended {
-            code: run.status.code().unwrap(),
-            said: String::from_utf8(run.stdout).unwrap(),
-            complained: String::from_utf8(run.stderr).unwrap(),
-        }
+        Ended::of(&mut self.command(arguments))
+    }
+
+    /// A verb that somebody is about to run.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.arg("certs").args(arguments).current_dir(self.home.path());
+        command.env_remove("DOORWARD_CA_PASSPHRASE");
+        command
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -102,17 +102,20 @@ impl Desk {
     }
 
     fn openssl(&self, arguments: &[&str]) -> Ended {
-        let run =
-            Command::new("openssl").args(arguments).current_dir(self.home.path()).output().unwrap();
-        Ended {
+        Ended::of(Command::new("openssl").args(arguments).current_dir(self.home.path()))
+    }
+}
+
+impl Ended {
+    fn of(command: &mut Command) -> Self {
+        let run = command.output().unwrap();
+        Self {
             code: run.status.code().unwrap(),
             said: String::from_utf8(run.stdout).unwrap(),
             complained: String::from_utf8(run.stderr).unwrap(),
         }
     }
-}
 
-impl Ended {
     /// What was said, where all went well and nothing was complained about.
     fn fine(self) -> String {
         assert_eq!((self.code, self.complained.as_str()), (0, ""), "{}", self.said);
