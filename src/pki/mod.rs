@@ -23,6 +23,8 @@ mod pbes2;
 mod pem;
 mod plan;
 mod profile;
+#[cfg(test)]
+mod properties;
 mod renew;
 mod request;
 mod reading;
