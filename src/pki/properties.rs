@@ -237,7 +237,7 @@ impl Wish {
             params.distinguished_name.push(DnType::CommonName, name.as_str());
         }
         params.subject_alt_names.clone_from(&self.names);
-        params.is_ca = self.authority.clone().map_or(IsCa::NoCa, IsCa::Ca);
+        params.is_ca = self.authority.map_or(IsCa::NoCa, IsCa::Ca);
         if self.usages {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];

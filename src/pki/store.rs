@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
-use crate::pki::disk::{self, Lock, Secrecy};
+use crate::pki::disk::{self, Aside, Lock, Secrecy};
 use crate::pki::inventory::{self, Entry, Issued, Line, Revoked};
 use crate::pki::key::Key;
 use crate::pki::keyfile;
@@ -204,15 +204,16 @@ impl Store {
         if meant.is_empty() {
             return Err(target::unknown(&target.to_string()));
         }
-        let mut revoked = Vec::new();
-        for entry in meant.into_iter().filter(|entry| entry.revoked.is_none()) {
-            let serial = entry.issued.serial;
-            let line = Revoked { serial: serial.clone(), reason, at: OffsetDateTime::now_utc() };
-            inventory::record(&self.layout.inventory(), &Line::Revoked(line))?;
-            revoked.push(serial);
-        }
-        publish_revocations(&self.layout, &authority, None)?;
-        Ok(revoked)
+        let at = OffsetDateTime::now_utc();
+        let counting = meant.into_iter().filter(|entry| entry.revoked.is_none());
+        let serials: Vec<_> = counting.map(|entry| entry.issued.serial).collect();
+        let revoked: Vec<_> =
+            serials.iter().map(|serial| Revoked { serial: serial.clone(), reason, at }).collect();
+        let list = Publication::prepare(&self.layout, &authority, &revoked, None)?;
+        let lines: Vec<_> = revoked.into_iter().map(Line::Revoked).collect();
+        inventory::record(&self.layout.inventory(), &lines)?;
+        list.publish()?;
+        Ok(serials)
     }
 
     /// Signs the revocation list anew, with a higher number and a later end.
@@ -221,7 +222,7 @@ impl Store {
     /// As [`Store::authority`], and the faults of writing.
     pub fn publish_revocations(&self) -> Result<(), Problem> {
         let _lock = lock(&self.layout)?;
-        publish_revocations(&self.layout, &self.authority()?, None)
+        Publication::prepare(&self.layout, &self.authority()?, &[], None)?.publish()
     }
 
     /// Everything the store has issued, its authority included, the oldest first.
@@ -266,7 +267,7 @@ fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     write_key(layout, &authority, &plan.authority_key)?;
     disk::create(&layout.trust(), authority.trust_pem().as_bytes(), Secrecy::Public)?;
     let issued = Issued::new(&Facts::read(authority.certificate())?, Role::Authority, Vec::new());
-    inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+    inventory::record(&layout.inventory(), &[Line::Issued(issued)])?;
     for names in &plan.servers {
         issue_server(layout, &authority, names, plan.leaf)?;
     }
@@ -278,7 +279,7 @@ fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
         // Nobody can sign another list, and one that has ended lets nobody in.
         AuthorityKey::Discarded => Some(authority.not_after()),
     };
-    publish_revocations(layout, &authority, last)?;
+    Publication::prepare(layout, &authority, &[], last)?.publish()?;
     Ok(authority)
 }
 
@@ -341,7 +342,7 @@ fn file(
         disk::directory(&aside)?;
         disk::create(&aside.join("key.pem"), credential.key_pem().as_bytes(), Secrecy::Private)?;
         disk::create(&aside.join("chain.pem"), credential.chain_pem().as_bytes(), Secrecy::Public)?;
-        inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+        inventory::record(&layout.inventory(), &[Line::Issued(issued)])?;
         disk::publish(&aside, &place)
     };
     let written = write();
@@ -352,27 +353,46 @@ fn file(
     written.map(|()| place)
 }
 
-/// Publishes what the inventory says, until then or as long as a list usually counts.
-fn publish_revocations(
-    layout: &Layout,
-    authority: &Authority,
-    until: Option<OffsetDateTime>,
-) -> Result<(), Problem> {
-    let number = last_number(layout)?.saturating_add(1);
-    let revoked =
-        inventory::read(&layout.inventory())?.into_iter().filter_map(|entry| entry.revoked);
-    let empty = RevocationList::new(number);
-    let empty = match until {
-        Some(until) => empty.until(until),
-        None => empty,
-    };
-    let list = revoked.fold(empty, |list, Revoked { serial, reason, at }| {
-        list.revoking(Revocation::new(serial, reason, at))
-    });
-    let text = list.sign_pem(authority)?;
-    // The number first: a number that is skipped harms nobody, one that is used twice does.
-    disk::replace(&layout.revocation_number(), format!("{number}\n").as_bytes(), Secrecy::Public)?;
-    disk::replace(&layout.revocations(), text.as_bytes(), Secrecy::Public)
+/// A revocation list that is signed and on the disk, and only has to take the place of the one before.
+struct Publication {
+    number: Aside,
+    list: Aside,
+}
+
+impl Publication {
+    /// What the inventory says, and `more` that it is about to say, until then or as long as a list usually counts.
+    fn prepare(
+        layout: &Layout,
+        authority: &Authority,
+        more: &[Revoked],
+        until: Option<OffsetDateTime>,
+    ) -> Result<Self, Problem> {
+        let number = last_number(layout)?.saturating_add(1);
+        let known = inventory::read(&layout.inventory())?;
+        let revoked = known.into_iter().filter_map(|entry| entry.revoked);
+        let empty = RevocationList::new(number);
+        let empty = match until {
+            Some(until) => empty.until(until),
+            None => empty,
+        };
+        let whole = revoked.chain(more.iter().cloned());
+        let list = whole.fold(empty, |list, Revoked { serial, reason, at }| {
+            list.revoking(Revocation::new(serial, reason, at))
+        });
+        let text = list.sign_pem(authority)?;
+        let written = format!("{number}\n");
+        let path = layout.revocation_number();
+        Ok(Self {
+            number: disk::prepare(&path, written.as_bytes(), Secrecy::Public)?,
+            list: disk::prepare(&layout.revocations(), text.as_bytes(), Secrecy::Public)?,
+        })
+    }
+
+    /// The number first: a number that is skipped harms nobody, one that is used twice does.
+    fn publish(self) -> Result<(), Problem> {
+        self.number.take_place()?;
+        self.list.take_place()
+    }
 }
 
 /// The highest number used so far: the one written down, or the one of the published list should that be higher.

@@ -1,6 +1,9 @@
 //! The verbs of `doorward certs`, run as an operator runs them.
 
+mod disk;
 mod encrypted;
+mod killed;
+mod together;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +57,7 @@ impl Desk {
         self.home.path().join(name)
     }
 
-    /// Every file with its bytes.
+    /// Every file with its bytes, and every link with where it leads.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.home.path().to_owned()];
@@ -63,6 +66,8 @@ impl Desk {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
+                } else if let Ok(target) = fs::read_link(&path) {
+                    found.insert(path, target.into_os_string().into_encoded_bytes());
                 } else {
                     found.insert(path.clone(), fs::read(path).unwrap());
                 }

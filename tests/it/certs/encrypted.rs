@@ -41,7 +41,7 @@ const SIGNING: [&[&str]; 6] = [
     &["crl"],
 ];
 
-fn write_request(desk: &Desk) {
+pub(super) fn write_request(desk: &Desk) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut wish = rcgen::CertificateParams::default();
     wish.distinguished_name.push(rcgen::DnType::CommonName, "carol");
