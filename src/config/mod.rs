@@ -18,9 +18,10 @@ mod address;
 mod identity;
 mod frame;
 mod rooms;
+mod certs;
 mod service;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,31 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// Where the server's own certificate comes from.
+    pub certs: CertsConfig,
+}
+
+/// The store of the server's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertsConfig {
+    /// Its directory. It need not be there unless the server renews.
+    pub directory: Written<PathBuf>,
+    /// Whether the server renews its certificate there.
+    pub renewal: Renewal,
+}
+
+/// Whether a server renews its own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Somebody else does.
+    Never,
+    /// It does, when the certificate ends within a time. Only what listens on this machine alone may.
+    WhenDue {
+        /// How long before its end; at least two hours.
+        due: Duration,
+        /// Where that is asked for.
+        place: Place,
+    },
 }
 
 /// One service, with every gate in front of it.
@@ -127,6 +153,7 @@ impl Config {
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let drain = rooms::server(top.table("server", "[server]"));
         let log = rooms::audit(top.table("audit", "[audit]"));
+        let certs = certs::read(top.table("certs", "[certs]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         Some(Self {
@@ -136,6 +163,7 @@ impl Config {
             services: services?,
             drain: drain?,
             log: log?,
+            certs: certs?,
         })
     }
 }

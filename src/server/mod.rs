@@ -2,6 +2,7 @@
 
 mod prepare;
 mod refresh;
+mod renewal;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::service::{Echo, Service};
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use refresh::Refresh;
+use renewal::Renewal;
 
 /// A server whose sockets are open and whose files are read: nothing is left that could refuse.
 ///
@@ -32,6 +34,7 @@ pub struct Server {
     listeners: Vec<(TcpListener, SocketAddr, Arc<Rooms>)>,
     strangers: Strangers,
     refresh: Refresh,
+    renewal: Option<Renewal>,
     audit: Arc<Audit>,
     closing: Closing,
     drain: Duration,
@@ -49,6 +52,7 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
+        Renewal::revive(config);
         let Ready { handshake, budgets, interfaces, warnings } = prepare(config)?;
         let refresh = Refresh::new(&config.handshake, handshake);
         let strangers = Strangers::new(budgets);
@@ -68,8 +72,18 @@ impl Server {
             return Err(problems);
         }
         let (audit, closing) = (Arc::default(), Closing::default());
-        let drain = config.drain;
-        Ok(Self { listeners, strangers, refresh, audit, closing, drain, budgets, warnings })
+        let (drain, renewal) = (config.drain, Renewal::of(config));
+        Ok(Self {
+            listeners,
+            strangers,
+            refresh,
+            renewal,
+            audit,
+            closing,
+            drain,
+            budgets,
+            warnings,
+        })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -136,6 +150,9 @@ impl Server {
         }
         listening.spawn(summarise(Arc::clone(&self.audit), self.closing.clone()));
         listening.spawn(self.refresh.run(Arc::clone(&self.audit), self.closing.clone()));
+        if let Some(renewal) = self.renewal {
+            listening.spawn(renewal.run(self.closing.clone()));
+        }
         let mut broken = None;
         while let Some(ended) = listening.join_next().await {
             // A task that panicked ended as little by order as one whose socket broke.

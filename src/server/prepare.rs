@@ -7,6 +7,7 @@ use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::handshake::{Handshake, Loaded};
 use crate::problem::{Fault, Problem, Severity};
+use crate::server::renewal::Renewal;
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -46,6 +47,7 @@ pub(super) fn prepare(config: &Config) -> Result<Ready, Vec<Problem>> {
         }
     };
     problems.extend(authority_key(config));
+    problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, interfaces, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(interfaces), false) => {

@@ -21,6 +21,7 @@ mod config;
 mod handshake;
 mod peers;
 mod refresh;
+mod renewal;
 mod inspect;
 mod service;
 mod trust;
