@@ -102,6 +102,9 @@ faults! {
     CertsLocked, "certs.locked", "Another process is changing the store.";
     CertsNoAuthority, "certs.no-authority", "The directory holds no authority that could sign.";
     CertsNotAuthority, "certs.not-authority", "The certificate is not fit to sign others.";
+    CertsPassphraseMissing, "certs.passphrase-missing", "The authority's key is encrypted, and no passphrase was given.";
+    CertsWrongPassphrase, "certs.wrong-passphrase", "The passphrase does not open the authority's key.";
+    CertsPassphraseExposed, "certs.passphrase-exposed", "The file of the passphrase can be read by others than its owner.";
     CertsKeyMismatch, "certs.key-mismatch", "The private key does not belong to the certificate.";
     CertsAuthorityExpired, "certs.authority-expired", "The authority is past its last day, or not valid yet.";
     CertsOutsideConstraints, "certs.outside-constraints", "The authority may not vouch for that name, role or depth.";

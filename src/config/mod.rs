@@ -19,6 +19,7 @@ mod identity;
 mod frame;
 mod forward;
 mod rooms;
+mod certs;
 mod run;
 mod service;
 
@@ -57,10 +58,35 @@ pub struct Config {
     pub log: LogFormat,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
+    /// Where the server's own certificate comes from.
+    pub certs: CertsConfig,
     /// Who watches over the programs of services; see [`Config::keep_programs`].
     pub keeper: Keeper,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
+}
+
+/// The store of the server's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertsConfig {
+    /// Its directory. It need not be there unless the server renews.
+    pub directory: Written<PathBuf>,
+    /// Whether the server renews its certificate there.
+    pub renewal: Renewal,
+}
+
+/// Whether a server renews its own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Somebody else does.
+    Never,
+    /// It does, when the certificate ends within a time. Only what listens on this machine alone may.
+    WhenDue {
+        /// How long before its end; at least two hours.
+        due: Duration,
+        /// Where that is asked for.
+        place: Place,
+    },
 }
 
 /// What `[admin]` says.
@@ -233,6 +259,7 @@ impl Config {
         let log = rooms::audit(top.table("audit", "[audit]"));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
+        let certs = certs::read(top.table("certs", "[certs]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         let (drain, watch) = server?;
@@ -248,6 +275,7 @@ impl Config {
                 Some(admin) => Some(admin?),
                 None => None,
             },
+            certs: certs?,
             keeper: Keeper::Absent,
             source: Source { file: None, lists, watch },
         })

@@ -330,6 +330,12 @@ pub(crate) fn client(
     identity: &ClientIdentity,
     validity: Validity,
 ) -> Result<CertificateParams, Problem> {
+    let count = identity.typed_names().len();
+    if count > MOST_NAMES {
+        let message = format!("{count} names were given for a client");
+        let remedy = format!("name {MOST_NAMES} at the most, which is what a handshake accepts");
+        return Err(Problem::error(Fault::CertsBadName, message, remedy));
+    }
     let mut params = leaf(ExtendedKeyUsagePurpose::ClientAuth, validity)?;
     let name = DnValue::Utf8String(identity.name().as_str().to_owned());
     params.distinguished_name.push(DnType::CommonName, name);

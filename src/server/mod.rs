@@ -5,6 +5,7 @@ mod control;
 mod doors;
 mod house;
 mod prepare;
+mod renewal;
 pub mod status;
 mod watch;
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
 use crate::address::Bans;
@@ -32,6 +33,7 @@ use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use prepare::check;
 use prepare::{Ready, prepare};
+use renewal::Renewal;
 use status::{Reloads, Status};
 use watch::Watch;
 
@@ -47,6 +49,7 @@ pub struct Server {
     warnings: Vec<Problem>,
     reloads: Reloads,
     began: Instant,
+    renewal: Option<AbortOnDropHandle<()>>,
 }
 
 impl Server {
@@ -55,12 +58,14 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
+        Renewal::revive(config);
         let watch = Watch::new(&config.files());
         let ready = prepare(config, None)?;
         let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
         let (control, orders) = control::pair();
         let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
-        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began })
+        let renewal = None;
+        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began, renewal })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -139,6 +144,7 @@ impl Server {
         let mut every = interval(BETWEEN_LOOKS);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut calendar = Calendar::default();
+        self.renew(closing);
         loop {
             let order = tokio::select! {
                 biased;
@@ -151,17 +157,24 @@ impl Server {
                 _ = every.tick() => None,
             };
             if let Some(order) = order {
-                self.obey(order).await;
+                self.obey(order, closing).await;
                 continue;
             }
-            self.look().await;
+            self.look(closing).await;
             calendar.tell(self.house.handshake.endings(), UnixTime::now());
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    /// Looks after the server's own certificate from now on, where the configuration asks for that.
+    fn renew(&mut self, closing: &Closing) {
+        let renewal = Renewal::of(&self.house.config);
+        let task = renewal.map(|renewal| tokio::spawn(renewal.run(closing.clone())));
+        self.renewal = task.map(AbortOnDropHandle::new);
+    }
+
+    async fn obey(&mut self, order: Order, closing: &Closing) {
         match order {
-            Order::Reload(answer) => answer.give(self.reload().await),
+            Order::Reload(answer) => answer.give(self.reload(closing).await),
             Order::Status(answer) => answer.give(self.status()),
             Order::Ban(network, ban, answer) => {
                 let why = ban.why.to_string();
@@ -195,7 +208,7 @@ impl Server {
     }
 
     /// What is done once a second.
-    async fn look(&mut self) {
+    async fn look(&mut self, closing: &Closing) {
         self.audit.summarise(Instant::now());
         self.house.expire_bans(SystemTime::now());
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
@@ -203,13 +216,14 @@ impl Server {
         }
         if self.house.config.source.watch && self.watch.has_settled().await {
             // The record tells how it went.
-            drop(self.reload().await);
+            drop(self.reload(closing).await);
         }
     }
 
     /// Reads everything anew. All or nothing: where the new state has a problem, the old one serves on.
-    async fn reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+    async fn reload(&mut self, closing: &Closing) -> Result<Vec<Problem>, Vec<Problem>> {
         let began = SystemTime::now();
+        let certs = self.house.config.certs.clone();
         let mut files = self.house.config.files();
         let outcome = match self.read().await {
             Ok((config, ready)) => {
@@ -223,6 +237,9 @@ impl Server {
         };
         if outcome.is_ok() {
             files = self.house.config.files();
+            if self.house.config.certs != certs {
+                self.renew(closing);
+            }
         }
         self.watch.follow(&files, began);
         self.reloads.last = Some(status::moment(began));

@@ -12,6 +12,7 @@ use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
+use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
 
@@ -71,6 +72,7 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
+    problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, ground, wanted, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use doorward::address::{AddressGate, NetworkRule};
-use doorward::config::{Config, LogFormat, ServiceKind};
+use doorward::config::{Config, LogFormat, Renewal, ServiceKind};
 use doorward::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use doorward::handshake::{Hints, Pin, Versions};
+use doorward::place::Place;
 use doorward::problem::{Fault, Problem, Severity};
 use doorward::service::run::{Keeper, Limits, Streams};
 use doorward::service::{Announce, Upstream};
@@ -33,7 +34,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 134, "files in the corpus");
+    assert_eq!(files.len(), 137, "files in the corpus");
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 24, "files in the corpus");
+    assert_eq!(files.len(), 25, "files in the corpus");
 }
 
 #[test]
@@ -96,13 +97,13 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 75, "keys of all tables");
+    assert_eq!(named, 79, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log, source, admin, keeper: _ } =
+    let Config { bind, accept, handshake, services, drain, log, source, admin, certs, keeper: _ } =
         &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
@@ -119,23 +120,27 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!((admin.socket.value.to_str().unwrap(), &admin.users[..]), ("e.sock", &[0, 12][..]));
     assert_eq!((source.file.as_deref(), source.watch), (None, false));
     assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
+    assert_eq!(certs.directory.value, Path::new("dev"));
+    let place = Place::new("x.toml".into(), 32, 9);
+    let due = Duration::from_secs(12 * 3600);
+    assert_eq!(certs.renewal, Renewal::WhenDue { due, place });
     let [service, forward, _] = &services[..] else { panic!("{} services", services.len()) };
-    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:31:1".to_owned()));
+    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:35:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
     assert_eq!(
         rules(&service.address),
         [
-            "10.0.0.0/8 Allow x.toml:37:13",
+            "10.0.0.0/8 Allow x.toml:41:13",
             "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
             "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
             "fd00:1::/32 Allow tests/config/lists/offices:5:1",
-            "10.9.0.0/16 Deny x.toml:38:11"
+            "10.9.0.0/16 Deny x.toml:42:11"
         ]
     );
     let [rule, other] = service.identity.rules() else { panic!("not two rules") };
     assert_eq!(rule.names()[0].value.to_string(), "dns:alice");
-    assert_eq!(rule.names()[0].place.to_string(), "x.toml:42:14");
+    assert_eq!(rule.names()[0].place.to_string(), "x.toml:46:14");
     assert_eq!(rule.from().unwrap()[0].to_string(), "10.5.0.0/16");
     assert_eq!(other.from(), None);
     assert!(matches!(service.kind, ServiceKind::Echo));
@@ -248,10 +253,11 @@ fn rules(gate: &AddressGate) -> Vec<String> {
 }
 
 fn defaults(config: &Config) -> String {
-    let Config { accept, handshake, services, drain, log, .. } = config;
+    let Config { accept, handshake, services, drain, log, certs, .. } = config;
+    let certs = (&certs.directory.value, &certs.renewal);
     let frame = &services[0].frame;
     let (versions, deadline, hints) = (handshake.versions, handshake.deadline, handshake.hints);
-    format!("{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?}")
+    format!("{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?} {certs:?}")
 }
 
 fn assert_unreadable(path: &Path, seen: &str) {
@@ -344,6 +350,10 @@ format = "json"
 [admin]
 socket = "e.sock"
 users = ["root", 12]
+[certs]
+directory = "dev"
+renew = true
+due = "12h"
 # one
 [[service]]
 name = "one"
@@ -404,7 +414,7 @@ to = "tls:10.0.0.5:8443"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 15] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -413,6 +423,7 @@ const TABLES: [(&str, &str); 14] = [
     ("[server]", "\n[server]"),
     ("[audit]", "\n[audit]"),
     ("[admin]", "\n[admin]"),
+    ("[certs]", "\n[certs]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
     ("[[service]]\n[service.balancers]", "[service.balancers]"),

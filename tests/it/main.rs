@@ -26,6 +26,7 @@ mod handshake;
 mod peers;
 mod balancers;
 mod reload;
+mod renewal;
 mod inspect;
 // They look into /proc, and count on a keeper.
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ mod lint;
 mod list;
 mod needs_renewal;
 mod p12;
+mod passphrase;
 mod renew;
 mod revoke;
 mod sign;
