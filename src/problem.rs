@@ -51,6 +51,7 @@ faults! {
     BindMoved, "bind.moved", "After bind, the socket was not where the policy allowed it.";
     BindFailed, "bind.failed", "The system could not open the socket.";
     BindOpenToAll, "bind.open-to-all", "The scope is all: every network of this host may reach the listeners.";
+    BindSocketPath, "bind.socket-path", "A unix socket cannot be made at its path: something is in the way, or others could replace it.";
     AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of the accept table.";
     AddressBadNetwork, "address.bad-network", "The text is no address and no network.";
     AddressHostBits, "address.host-bits", "The text names a host, not a network.";
@@ -98,6 +99,14 @@ faults! {
     CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
     CertsNotShown, "certs.not-shown", "Nobody answered, or nobody showed a certificate.";
     CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
+    TunnelNone, "tunnel.none", "The configuration has no tunnel, so there is nothing to open.";
+    TunnelBadName, "tunnel.bad-name", "A tunnel's name is empty, too long, or taken.";
+    TunnelBadTarget, "tunnel.bad-target", "What a tunnel leads to is no host with a port, or the server's name is none.";
+    TunnelBadPin, "tunnel.bad-pin", "A pin is no SHA-256 of a public key.";
+    TunnelBadCaller, "tunnel.bad-caller", "A rule on callers names no user or group of this machine.";
+    TunnelCallers, "tunnel.callers", "The rules on callers cannot hold on a listener, or contradict each other.";
+    TunnelAnyUser, "tunnel.any-user", "Every user of this machine may use the tunnel.";
+    TunnelSocketMode, "tunnel.socket-mode", "The mode of a unix socket keeps out users that the rules let in.";
 }
 
 impl fmt::Display for Fault {

@@ -18,14 +18,14 @@ pub(super) fn of(_: SocketAddr) -> Option<String> {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
-    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use std::net::SocketAddr;
 
+    use crate::bind::tcp_table::{Row, TABLES, rows};
     use crate::peer::PeerText;
 
-    /// A listening socket, as `/proc/net/tcp` and `/proc/net/tcp6` tell of it (proc(5)).
+    /// A listening socket.
     pub(super) struct Holder {
-        ip: IpAddr,
-        port: u16,
+        at: SocketAddr,
         user: u32,
         pub(super) inode: u64,
     }
@@ -41,9 +41,9 @@ mod linux {
 
         /// A wildcard holds the port of every address, and needs the port of every address.
         fn is_in_the_way_of(&self, wanted: SocketAddr) -> bool {
-            let ip = wanted.ip();
-            let wildcard = self.ip.is_unspecified() || ip.is_unspecified();
-            self.port == wanted.port() && (self.ip == ip || wildcard)
+            let (own, ip) = (self.at.ip(), wanted.ip());
+            let wildcard = own.is_unspecified() || ip.is_unspecified();
+            self.at.port() == wanted.port() && (own == ip || wildcard)
         }
     }
 
@@ -51,40 +51,18 @@ mod linux {
     /// only where no IPv4 socket holds it.
     pub(super) fn listener_at(wanted: SocketAddr) -> Option<Holder> {
         let within = |table: &str| {
-            let text = fs::read_to_string(table).unwrap_or_default();
-            text.lines().filter_map(listener).find(|holder| holder.is_in_the_way_of(wanted))
+            rows(table).filter_map(listener).find(|holder| holder.is_in_the_way_of(wanted))
         };
+        let [v4, v6] = TABLES;
         if wanted.is_ipv6() {
-            return within("/proc/net/tcp6");
+            return within(v6);
         }
-        within("/proc/net/tcp").or_else(|| within("/proc/net/tcp6"))
+        within(v4).or_else(|| within(v6))
     }
 
-    /// A line whose state is LISTEN (0A).
-    fn listener(line: &str) -> Option<Holder> {
-        let mut fields = line.split_whitespace();
-        let (ip, port) = fields.nth(1)?.split_once(':')?;
-        if fields.nth(1)? != "0A" {
-            return None;
-        }
-        Some(Holder {
-            ip: from_proc(ip)?,
-            port: u16::from_str_radix(port, 16).ok()?,
-            user: fields.nth(3)?.parse().ok()?,
-            inode: fields.nth(1)?.parse().ok()?,
-        })
-    }
-
-    /// Addresses stand there as 32-bit words in the order of the machine.
-    fn from_proc(hex: &str) -> Option<IpAddr> {
-        let bits = u128::from_str_radix(hex, 16).ok()?;
-        if hex.len() == 8 {
-            return Some(IpAddr::V4(Ipv4Addr::from(u32::try_from(bits).ok()?.to_ne_bytes())));
-        }
-        let [a, b, c, d] = bits.to_be_bytes().as_chunks::<4>().0.try_into().ok()?;
-        let word = |word: [u8; 4]| u32::from_be_bytes(word).to_ne_bytes();
-        let octets: [u8; 16] = [word(a), word(b), word(c), word(d)].concat().try_into().ok()?;
-        Some(IpAddr::from(octets).to_canonical())
+    fn listener(row: Row) -> Option<Holder> {
+        let Row { local, user, inode, .. } = row;
+        (row.state == LISTEN).then_some(Holder { at: local, user, inode })
     }
 
     /// The process that has the socket among its descriptors, if this user may see it.
@@ -111,6 +89,8 @@ mod linux {
         None
     }
 
+    /// The kernel's number for a socket that listens.
+    const LISTEN: u8 = 0x0A;
     /// A start should not take seconds on a machine with very many processes.
     const MOST_PROCESSES: usize = 20_000;
 }

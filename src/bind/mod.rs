@@ -5,6 +5,10 @@ mod interfaces;
 mod listen;
 mod open;
 mod scope;
+#[cfg(target_os = "linux")]
+pub(crate) mod tcp_table;
+#[cfg(unix)]
+mod unix;
 
 use std::net::SocketAddr;
 
@@ -16,6 +20,8 @@ use interfaces::is_link_local;
 pub use interfaces::Interfaces;
 pub use listen::Listen;
 pub use scope::{PortRange, Scope, ScopeRule};
+#[cfg(unix)]
+pub use unix::{SocketFile, open_unix};
 
 /// Where listening sockets may be, judged for every one of them, before and after it is bound.
 ///
