@@ -102,7 +102,7 @@ pub mod frame;
 pub mod service;
 pub mod audit;
 pub(crate) mod connection;
+pub mod client;
 pub mod config;
 pub mod server;
-pub mod client;
 pub mod proof;
