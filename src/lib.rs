@@ -103,6 +103,7 @@ pub mod service;
 pub mod audit;
 pub(crate) mod connection;
 pub mod client;
+pub mod tunnel;
 pub mod config;
 pub mod server;
 pub mod proof;

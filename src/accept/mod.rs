@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use crate::peer::PeerAddr;
 
 pub use descriptors::{Descriptors, descriptors};
+pub(crate) use door::{Culprit, culprit};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};
 pub use strangers::{StrangerSeat, Strangers};
