@@ -6,6 +6,7 @@ mod connect;
 mod explain;
 mod screen;
 mod serve;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Verb {
     Explain(explain::Args),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Open a plain socket here that leads, over mutual TLS, to a guarded service elsewhere.
+    Tunnel(Box<tunnel::Args>),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -64,6 +67,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Certs(args) => certs::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Connect(args) => connect::run(args),
+        Verb::Tunnel(args) => tunnel::run(*args),
     };
     exit.into()
 }

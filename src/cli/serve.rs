@@ -112,7 +112,7 @@ fn first_start(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
-fn refuse(problems: &[Problem]) -> Exit {
+pub(super) fn refuse(problems: &[Problem]) -> Exit {
     screen::tell_problems(problems);
     screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
     if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
@@ -121,7 +121,7 @@ fn refuse(problems: &[Problem]) -> Exit {
     Exit::Refused
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_env("DOORWARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -157,14 +157,14 @@ fn write_field(
 
 /// The signals that end the server.
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -172,7 +172,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -182,16 +182,16 @@ impl Signals {
 
 /// The signals that end the server.
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
     #[expect(clippy::unnecessary_wraps, reason = "the same shape as on systems where it can fail")]
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         // Without a signal to wait for, the process is ended by its owner.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -181,3 +181,7 @@ pub(super) fn denied(denial: Denial, seen: &str) -> Cut {
 const COPIED_AT_ONCE: usize = 16 * 1024;
 /// As for a forward: a side that takes nothing for so long is stuck.
 const LONGEST_STALL: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

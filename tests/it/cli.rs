@@ -49,6 +49,12 @@ impl Guard {
         self.child.id()
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     fn signal(&self, name: &str) {
         // Every shell has its own kill; not every machine has the program.
         let kill = format!("kill -s {name} {}", self.child.id());

@@ -24,4 +24,5 @@ mod refresh;
 mod inspect;
 mod service;
 mod trust;
+mod tunnel;
 mod visitors;
