@@ -43,8 +43,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 #[group(id = "one", multiple = true, conflicts_with = "config")]
 struct One {
-    /// Where to listen: 127.0.0.1:6379, [::1]:6379 or unix:/run/user/1000/redis.sock.
-    #[arg(long, value_name = "WHERE", required_unless_present = "config", value_parser = local)]
+    #[arg(long, help = LISTEN, value_name = "WHERE", required_unless_present = "config", value_parser = local)]
     listen: Vec<Local>,
     /// The guarded service to lead to.
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "config")]
@@ -302,6 +301,7 @@ const CLIENTS: &str = "certs/client";
 const UNPRIVILEGED: &str = "1024-65535";
 /// The server's default.
 const DRAIN: Duration = Duration::from_secs(10);
+const LISTEN: &str = "Where to listen: 127.0.0.1:6379, [::1]:6379 or unix:/run/user/1000/a.sock";
 const USAGE: &str = "doorward tunnel --listen WHERE --to HOST:PORT [OPTIONS]
        doorward tunnel --config FILE [--check]";
 const NOTES: &str = "Who may call is asked of the kernel: without a rule, only the user that runs the tunnel. The server's

@@ -103,7 +103,9 @@ fn tunnel<'d>(mut section: Section<'d>, before: &mut Before<'d>) -> Option<Tunne
     let (listen, mode) = (listen?, mode?);
     let (callers, warnings) =
         section.document().keep(Callers::new(rules?, &listen, mode), &place)?;
-    warnings.into_iter().for_each(|warning| section.document().report(warning));
+    for warning in warnings {
+        section.document().report(warning);
+    }
     Some(Tunnel {
         name: Arc::from(name?),
         place,

@@ -165,11 +165,12 @@ mod tests {
 
     #[test]
     fn a_number_is_a_user_or_a_group_and_never_both() {
-        let (user, group) = (CallerRule::user("7").unwrap(), CallerRule::group("7").unwrap());
-        assert!(gate(&[user.clone()]).judge(&caller(7, &[])).is_ok());
-        assert_eq!(gate(&[user]).judge(&caller(8, &[7])), Err(Denial::NotPermitted));
-        assert!(gate(&[group.clone()]).judge(&caller(8, &[3, 7])).is_ok());
-        assert_eq!(gate(&[group]).judge(&caller(7, &[3])), Err(Denial::NotPermitted));
+        let user = gate(&[CallerRule::user("7").unwrap()]);
+        assert!(user.judge(&caller(7, &[])).is_ok());
+        assert_eq!(user.judge(&caller(8, &[7])), Err(Denial::NotPermitted));
+        let group = gate(&[CallerRule::group("7").unwrap()]);
+        assert!(group.judge(&caller(8, &[3, 7])).is_ok());
+        assert_eq!(group.judge(&caller(7, &[3])), Err(Denial::NotPermitted));
         assert!(gate(&[CallerRule::AnyUser]).judge(&caller(8, &[])).is_ok());
     }
 

@@ -154,15 +154,15 @@ impl Way {
             dialled = self.remote.dial(&self.record) => dialled,
             () = closing.drain.cancelled() => Err(denied(Denial::Drained, "before the remote was reached")),
         };
-        let (remote, at) = match dialled {
+        let reached = match dialled {
             Ok(reached) => reached,
             Err(cut) => return self.record.refused(&call, cut.code(), &cut.detail(), None),
         };
-        self.record.permitted(&call, &rule, at);
+        self.record.permitted(&call, &rule, reached.1);
         let tally = Tally::begin();
         let ended = match knock {
             Knock::Tcp(mut stream, _) => {
-                let ended = self.carry(&mut stream, remote, at, &tally, closing).await;
+                let ended = self.carry(&mut stream, reached, &tally, closing).await;
                 if matches!(&ended, Err(cut) if cut.is_break()) {
                     // A plain end would look to the caller as if all had been said.
                     drop(stream.set_zero_linger());
@@ -170,7 +170,7 @@ impl Way {
                 ended
             }
             #[cfg(unix)]
-            Knock::Unix(mut stream) => self.carry(&mut stream, remote, at, &tally, closing).await,
+            Knock::Unix(mut stream) => self.carry(&mut stream, reached, &tally, closing).await,
         };
         match ended {
             Ok(()) => self.record.left(&call, &tally),
@@ -224,8 +224,7 @@ impl Way {
     async fn carry<L>(
         &self,
         caller: &mut L,
-        mut remote: Stream,
-        at: SocketAddr,
+        (mut remote, at): (Stream, SocketAddr),
         tally: &Tally,
         closing: &Closing,
     ) -> Result<(), Cut>

@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{Descriptors, descriptors};
 use crate::bind::{BindPolicy, Interfaces, Listen};
-use crate::client::ClientError;
 use crate::connection::Closing;
 use crate::place::Written;
 use crate::problem::{Fault, Problem};
@@ -69,18 +68,19 @@ impl Tunnels {
         let mut open = Vec::new();
         for tunnel in tunnels {
             problems.extend(untold(tunnel));
-            match way(tunnel) {
-                Err(problem) => problems.push(problem),
-                Ok(way) => {
-                    let way = Arc::new(way);
-                    for listener in &tunnel.listen {
-                        match open_one(bind, listener, tunnel.mode, &interfaces) {
-                            Ok(some) => {
-                                open.extend(some.into_iter().map(|one| (one, Arc::clone(&way))))
-                            }
-                            Err(problem) => problems.push(problem.at(&listener.place)),
-                        }
+            let way = match way(tunnel) {
+                Ok(way) => Arc::new(way),
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            for listener in &tunnel.listen {
+                match open_one(bind, listener, tunnel.mode, &interfaces) {
+                    Ok(some) => {
+                        open.extend(some.into_iter().map(|one| (one, Arc::clone(&way))));
                     }
+                    Err(problem) => problems.push(problem.at(&listener.place)),
                 }
             }
         }
@@ -132,7 +132,9 @@ impl Tunnels {
         }
         self.closing.cut.cancel();
         drop(timeout(LAST_GOODBYES, callers.wait()).await);
-        ways.iter().for_each(|way| way.record.close());
+        for way in &ways {
+            way.record.close();
+        }
         broken.map_or(Ok(()), Err)
     }
 }
@@ -152,11 +154,8 @@ impl Stopper {
 
 /// The way of a tunnel's callers, with the files it shows at its end.
 fn way(tunnel: &Tunnel) -> Result<Way, Problem> {
-    let remote = Remote::new(tunnel.destination.clone()).map_err(|error| match error {
-        ClientError::Files(problem) => problem.at(&tunnel.place),
-        other => Problem::error(Fault::HandshakeUnreadable, other.sentence(), other.remedy())
-            .at(&tunnel.place),
-    })?;
+    let remote = Remote::new(tunnel.destination.clone());
+    let remote = remote.map_err(|problem| problem.at(&tunnel.place))?;
     Ok(Way::new(tunnel, remote))
 }
 
@@ -225,7 +224,9 @@ async fn summarise(ways: Vec<Arc<Way>>, closing: Closing) -> Result<(), Problem>
             () = closing.drain.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        ways.iter().for_each(|way| way.record.summarise(Instant::now()));
+        for way in &ways {
+            way.record.summarise(Instant::now());
+        }
     }
 }
 

@@ -130,12 +130,14 @@ mod tests {
     use super::*;
     use std::net::{Shutdown, TcpListener, TcpStream};
 
+    #[expect(clippy::unwrap_used, reason = "a test without its connection should stop there")]
     fn pair(at: &str) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind(at).unwrap();
         let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (caller, listener.accept().unwrap().0)
     }
 
+    #[expect(clippy::unwrap_used, reason = "a test without its connection should stop there")]
     fn found(accepted: &TcpStream) -> Option<u32> {
         owner(accepted.peer_addr().unwrap(), accepted.local_addr().unwrap())
     }

@@ -1,21 +1,21 @@
 //! The remote side of a tunnel: dialled for each caller, left alone for a moment after it failed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use std::net::SocketAddr;
-
+use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::record::Record;
+use super::relay::{Cut, denied};
 use super::{Denial, Destination};
 use crate::backoff::Backoff;
-use crate::client::{Client, ClientError, Stream};
+use crate::client::{Away, Client, ClientError, Stream, of_session};
 use crate::peer::PeerText;
-
-use super::relay::{Cut, denied};
+use crate::problem::{Fault, Problem};
 
 /// Where a tunnel leads, with the files of now and the memory of the last failure.
 #[derive(Debug)]
@@ -48,11 +48,16 @@ impl Remote {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`ClientError::Files`] with the first that cannot be used.
-    pub(super) fn new(destination: Destination) -> Result<Self, ClientError> {
+    /// The problem of the first that cannot be used.
+    pub(super) fn new(destination: Destination) -> Result<Self, Problem> {
         // Looked at before they are read: a change in between is found by the first caller.
         let seen = look(&destination);
-        let client = destination.client()?;
+        let client = destination.client().map_err(|error| {
+            if let ClientError::Files(problem) = error {
+                return problem;
+            }
+            Problem::error(Fault::HandshakeUnreadable, error.sentence(), error.remedy())
+        })?;
         let backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
         let state = State { client, seen, backoff, not_before: None, last: "" };
         Ok(Self { destination, state: Mutex::new(state) })
@@ -161,13 +166,13 @@ impl Destination {
     /// # Errors
     /// What went wrong, as for any client.
     pub async fn try_once(&self) -> Result<SocketAddr, ClientError> {
-        use tokio::io::AsyncReadExt;
         let (mut stream, at) = self.client()?.reach().await?;
         let mut byte = [0];
-        match tokio::time::timeout(LISTENED, stream.read(&mut byte)).await {
-            Ok(Ok(0)) => Err(ClientError::TurnedAway(crate::client::Away::Unheard)),
-            Ok(Err(error)) => Err(crate::client::of_session(&error)
-                .unwrap_or(ClientError::TurnedAway(crate::client::Away::Unheard))),
+        match timeout(LISTENED, stream.read(&mut byte)).await {
+            Ok(Ok(0)) => Err(ClientError::TurnedAway(Away::Unheard)),
+            Ok(Err(error)) => {
+                Err(of_session(&error).unwrap_or(ClientError::TurnedAway(Away::Unheard)))
+            }
             Ok(Ok(_)) | Err(_) => Ok(at),
         }
     }

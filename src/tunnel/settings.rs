@@ -328,21 +328,22 @@ const LONGEST_SOCKET_PATH: usize = 107;
 mod tests {
     use super::*;
     use crate::address::{Effect, NetworkRule};
+    use std::net::IpAddr;
 
     fn listen(texts: &[&str]) -> Vec<Written<Local>> {
-        let place = Place::in_code("test");
-        texts.iter().map(|text| Written::new(Local::parse(text).unwrap(), place.clone())).collect()
+        let read = texts.iter().filter_map(|text| Local::parse(text).ok());
+        read.map(|local| Written::new(local, Place::in_code("test"))).collect()
     }
 
-    fn user(number: &str) -> Vec<Written<CallerRule>> {
-        vec![Written::new(CallerRule::user(number).unwrap(), Place::in_code("test"))]
+    fn user(number: u32) -> Vec<Written<CallerRule>> {
+        vec![Written::new(CallerRule::User(number, "".into()), Place::in_code("test"))]
     }
 
-    fn from(network: &str) -> Option<Arc<AddressGate>> {
-        let network = network.parse().unwrap();
+    fn from(network: [u8; 4]) -> Arc<AddressGate> {
+        let network = ipnet::IpNet::from(IpAddr::from(network));
         let place = Place::in_code("test");
         let rule = NetworkRule { network, effect: Effect::Allow, place };
-        Some(Arc::new(AddressGate::new(vec![rule])))
+        Arc::new(AddressGate::new(vec![rule]))
     }
 
     fn judged(
@@ -361,28 +362,34 @@ mod tests {
     fn user_rules_hold_on_this_machine_alone() {
         let (here, there) = (&["127.0.0.1:1", "[::1]:1", "unix:/a"][..], &["10.0.0.1:1"][..]);
         assert_eq!(judged(here, vec![], false, None), Ok(vec![]));
-        assert_eq!(judged(&["127.0.0.1:1"], user("7"), false, None), Ok(vec![]));
-        assert_eq!(judged(there, user("7"), false, None), Err(Fault::TunnelCallers));
-        assert_eq!(judged(there, vec![], true, from("10.0.0.0/8")), Err(Fault::TunnelCallers));
+        assert_eq!(judged(&["127.0.0.1:1"], user(7), false, None), Ok(vec![]));
+        assert_eq!(judged(there, user(7), false, None), Err(Fault::TunnelCallers));
+        assert_eq!(
+            judged(there, vec![], true, Some(from([10, 0, 0, 1]))),
+            Err(Fault::TunnelCallers)
+        );
         assert_eq!(judged(&["0.0.0.0:1"], vec![], false, None), Err(Fault::TunnelCallers));
     }
 
     #[test]
     fn a_listener_for_other_machines_needs_their_networks() {
-        assert_eq!(judged(&["10.0.0.1:1"], vec![], false, from("10.0.0.0/8")), Ok(vec![]));
+        assert_eq!(judged(&["10.0.0.1:1"], vec![], false, Some(from([10, 0, 0, 1]))), Ok(vec![]));
         let nobody = Some(Arc::new(AddressGate::default()));
         assert_eq!(judged(&["10.0.0.1:1"], vec![], false, nobody), Err(Fault::TunnelCallers));
         let mixed = ["10.0.0.1:1", "127.0.0.1:1"];
-        assert_eq!(judged(&mixed, vec![], false, from("10.0.0.0/8")), Err(Fault::TunnelCallers));
-        let here = judged(&["127.0.0.1:1"], vec![], false, from("127.0.0.0/8"));
+        assert_eq!(
+            judged(&mixed, vec![], false, Some(from([10, 0, 0, 1]))),
+            Err(Fault::TunnelCallers)
+        );
+        let here = judged(&["127.0.0.1:1"], vec![], false, Some(from([127, 0, 0, 1])));
         assert_eq!(here, Err(Fault::TunnelCallers));
     }
 
     #[test]
     fn any_user_is_a_warning_and_contradicts_a_list_of_users() {
         assert_eq!(judged(&["127.0.0.1:1"], vec![], true, None), Ok(vec![Fault::TunnelAnyUser]));
-        assert_eq!(judged(&["127.0.0.1:1"], user("7"), true, None), Err(Fault::TunnelCallers));
-        let socket = judged(&["unix:/a"], user("4000000"), false, None);
+        assert_eq!(judged(&["127.0.0.1:1"], user(7), true, None), Err(Fault::TunnelCallers));
+        let socket = judged(&["unix:/a"], user(4_000_000), false, None);
         assert_eq!(socket, Ok(vec![Fault::TunnelSocketMode]));
     }
 
