@@ -4,6 +4,7 @@ mod config;
 mod scene;
 
 use std::fs;
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -17,7 +18,9 @@ use doorward::tunnel::Denial;
 
 use crate::cli::Guard;
 use crate::support::{Hall, Set};
-use scene::{Caller, RAW, Running, can_be_others, command, heard_by, public, refused, set, unix};
+use scene::{
+    Caller, RAW, Running, can_be_others, command, heard_by, listener, public, refused, set, unix,
+};
 
 fn hall(set: &Set) -> Hall {
     Hall::open(set, RAW)
@@ -443,30 +446,30 @@ async fn name_of_next(tunnel: &Running, hall: &mut Hall) -> String {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_in_which_nobody_says_anything_comes_to_an_end() {
+#[test]
+fn a_session_in_which_nobody_says_anything_ends_properly_on_both_sides() {
     let set = set();
-    let mut hall = hall(&set);
-    let tunnel = Running::start(&set, "127.0.0.1:0", hall.address("echo"), &["--idle", "1s"]);
+    let (to, server) = listener(&set);
+    let tunnel = Running::start(&set, "127.0.0.1:0", to, &["--idle", "1s"]);
     let mut caller = tunnel.call();
-    caller.echo("hello");
-    assert_eq!(caller.rest().unwrap(), b"");
+    caller.say(b"hello");
+    assert_eq!(caller.rest().unwrap(), b"x");
     tunnel.logged(&["cut", "code=tunnel.idle"]);
-    // The server is told with close_notify: to it the session ended properly.
-    assert_eq!(hall.verdict().await, "left");
+    assert_eq!(server.join().unwrap().unwrap(), b"hello");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_breaks_off_is_told_apart_from_one_that_ends() {
+#[test]
+fn a_caller_that_breaks_off_is_not_passed_on_as_a_proper_end() {
     let set = set();
-    let hall = hall(&set);
-    let tunnel = Running::start(&set, "127.0.0.1:0", hall.address("echo"), &[]);
-    let mut caller = tunnel.call();
-    caller.echo("hello");
-    let Caller::Tcp(stream) = caller else { panic!("no TCP") };
+    let (to, server) = listener(&set);
+    let tunnel = Running::start(&set, "127.0.0.1:0", to, &[]);
+    let Caller::Tcp(mut stream) = tunnel.call() else { panic!("no TCP") };
+    stream.read_exact(&mut [0]).unwrap();
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
     tunnel.logged(&["cut", "code=tunnel.broken"]);
+    let error = server.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 }
 
 #[test]

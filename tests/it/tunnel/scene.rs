@@ -1,13 +1,20 @@
 //! The scene of the tunnel's tests: the real command, its log as it is written, and callers of every user.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use doorward::handshake::provider;
+use doorward::pki::keyfile::{read_chain, read_key};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::Set;
 
@@ -107,11 +114,20 @@ pub(super) fn command(set: &Set, listen: &str, to: &str, more: &[&str]) -> Comma
     command
 }
 
-/// Runs a tunnel that is refused: its exit code, and what it says.
+/// Runs a command that comes to an end by itself: its exit code, and what it says.
 pub(super) fn refused(mut command: Command) -> (i32, String) {
-    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
-    let text = [stdout, stderr].concat();
-    (status.code().unwrap(), String::from_utf8(text).unwrap())
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        if line == "ready" {
+            // It would run until somebody stops it.
+            child.kill().unwrap();
+        }
+        said.push_str(&line);
+    }
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code().unwrap_or(-1), said)
 }
 
 /// A set with alice's files.
@@ -146,7 +162,7 @@ impl Caller {
         Self::try_to(at).unwrap()
     }
 
-    pub(super) fn try_to(at: &str) -> std::io::Result<Self> {
+    pub(super) fn try_to(at: &str) -> io::Result<Self> {
         let caller = match at.strip_prefix("unix:") {
             Some(path) => Caller::Unix(UnixStream::connect(path)?),
             None => Caller::Tcp(TcpStream::connect(at)?),
@@ -193,7 +209,7 @@ impl Caller {
     }
 
     /// Everything until the other side ends.
-    pub(super) fn rest(&mut self) -> std::io::Result<Vec<u8>> {
+    pub(super) fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut heard = Vec::new();
         match self {
             Caller::Tcp(stream) => stream.read_to_end(&mut heard)?,
@@ -206,9 +222,37 @@ impl Caller {
     pub(super) fn is_closed(&mut self) -> bool {
         match self.rest() {
             Ok(heard) => heard.is_empty(),
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         }
     }
+}
+
+/// A server that answers its one visitor with a letter, and gives back what it hears until the end; an
+/// end without `close_notify` is an error.
+pub(super) fn listener(set: &Set) -> (SocketAddr, JoinHandle<io::Result<Vec<u8>>>) {
+    let mut roots = RootCertStore::empty();
+    roots.add(set.authority.anchor().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            read_chain(&set.path("chain.pem")).unwrap(),
+            read_key(&set.path("key.pem")).unwrap(),
+        )
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        let (socket, _) = listener.accept()?;
+        let session = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = StreamOwned::new(session, socket);
+        stream.write_all(b"x")?;
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).map(|_| heard)
+    });
+    (at, serving)
 }
 
 /// Calls as another user and group of this machine, says hello, and gives back what is heard.
