@@ -95,6 +95,12 @@ impl CallerGate {
         self.rules.iter().find(|rule| rule.value.permits(caller)).ok_or(Denial::NotPermitted)
     }
 
+    /// The rule that lets every user in, if there is one: then nobody needs to be known.
+    #[must_use]
+    pub fn any_user(&self) -> Option<&Written<CallerRule>> {
+        self.rules.iter().find(|rule| matches!(rule.value, CallerRule::AnyUser))
+    }
+
     /// Whether a rule asks which groups a caller is in.
     pub(super) fn asks_for_groups(&self) -> bool {
         self.rules.iter().any(|rule| matches!(rule.value, CallerRule::Group(..)))

@@ -17,7 +17,7 @@ use super::owner::{self, Groups};
 use super::record::{Call, Record};
 use super::relay::{Cut, Tally, denied, relay};
 use super::remote::Remote;
-use super::{At, Callers, Denial, LocalCaller, Tunnel};
+use super::{At, CallerGate, Callers, Denial, LocalCaller, Tunnel};
 use crate::accept::{Culprit, culprit};
 use crate::backoff::Backoff;
 #[cfg(unix)]
@@ -203,19 +203,7 @@ impl Way {
             (Callers::Networks(_), Knock::Unix(_)) => {
                 Err(told(Denial::UnknownCaller, String::new()))
             }
-            (Callers::Users(gate), knock) => {
-                let groups = if gate.asks_for_groups() { Groups::Wanted } else { Groups::Ignored };
-                match identify(knock, groups).await {
-                    Err(denial) => Err(told(denial, String::new())),
-                    Ok(caller) => {
-                        let who = described(&call.from, &caller);
-                        match gate.judge(&caller) {
-                            Ok(rule) => Ok((rule.place.clone(), who)),
-                            Err(denial) => Err(told(denial, who)),
-                        }
-                    }
-                }
-            }
+            (Callers::Users(gate), knock) => by_user(gate, knock, &call.from).await,
         };
         (call, judged)
     }
@@ -265,6 +253,21 @@ impl Cut {
     /// Whether the tunnel ended the session, on which both sides would have gone on.
     fn is_ours(&self) -> bool {
         matches!(self, Cut::Denied(Denial::Idle | Denial::Drained, _))
+    }
+}
+
+/// Which rule lets the caller in, and who it is. Where every user may call, one that cannot be told may too.
+async fn by_user(gate: &CallerGate, knock: &Knock, from: &str) -> Result<(Place, String), No> {
+    let groups = if gate.asks_for_groups() { Groups::Wanted } else { Groups::Ignored };
+    let caller = match (identify(knock, groups).await, gate.any_user()) {
+        (Ok(caller), _) => caller,
+        (Err(_), Some(rule)) => return Ok((rule.place.clone(), from.to_owned())),
+        (Err(denial), None) => return Err(told(denial, String::new())),
+    };
+    let who = described(from, &caller);
+    match gate.judge(&caller) {
+        Ok(rule) => Ok((rule.place.clone(), who)),
+        Err(denial) => Err(told(denial, who)),
     }
 }
 

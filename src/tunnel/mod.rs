@@ -163,8 +163,7 @@ fn way(tunnel: &Tunnel) -> Result<Way, Problem> {
 fn untold(tunnel: &Tunnel) -> Option<Problem> {
     let Callers::Users(gate) = &tunnel.callers else { return None };
     let tcp = tunnel.listen.iter().find(|listen| matches!(listen.value, Local::Tcp(_)))?;
-    let any = gate.rules().iter().any(|rule| matches!(rule.value, CallerRule::AnyUser));
-    if any {
+    if gate.any_user().is_some() {
         return None;
     }
     owner::tells_tcp().err().map(|problem| problem.at(&tcp.place))

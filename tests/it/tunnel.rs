@@ -186,6 +186,12 @@ fn a_caller_that_is_gone_before_it_is_asked_for_is_unknown() {
     drop(tunnel.call());
     tunnel.signal("CONT");
     tunnel.logged(&["refused", "code=tunnel.unknown-caller"]);
+    // Where every user may call, nobody needs to be known.
+    let tunnel = Running::start(&set, "127.0.0.1:0", to, &["--allow-any-user"]);
+    tunnel.signal("STOP");
+    drop(tunnel.call());
+    tunnel.signal("CONT");
+    tunnel.logged(&["refused", "code=client.refused"]);
 }
 
 #[test]
