@@ -77,8 +77,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
+/// Who caused an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
-enum Culprit {
+pub(crate) enum Culprit {
     Peer,
     Machine,
     Us,
@@ -86,7 +87,7 @@ enum Culprit {
 
 /// Who caused an error of accept(2). Linux also hands on errors of the new connection, such as
 /// EPROTO or ENETDOWN, and its manual page asks to treat them as a visitor that left.
-fn culprit(error: &io::Error) -> Culprit {
+pub(crate) fn culprit(error: &io::Error) -> Culprit {
     if is_exhaustion(error) {
         return Culprit::Machine;
     }

@@ -12,6 +12,7 @@ use crate::peer::PeerAddr;
 
 pub use balancers::{Balancers, Introduced};
 pub use descriptors::{Descriptors, descriptors};
+pub(crate) use door::{Culprit, culprit};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};
 pub use strangers::{StrangerSeat, Strangers};

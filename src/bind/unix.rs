@@ -247,16 +247,28 @@ mod tests {
     }
 
     #[test]
+    fn whoever_opens_a_socket_waits_for_another_that_does() {
+        let (directory, path) = directory();
+        let other = File::open(directory.path()).unwrap();
+        other.lock().unwrap();
+        assert_eq!(fault(&path), Fault::BindSocketPath);
+        other.unlock().unwrap();
+        open_unix(&path, 0o600).unwrap();
+    }
+
+    #[test]
     fn of_many_that_start_at_once_one_gets_the_socket() {
         let (_directory, path) = directory();
-        // A leftover: its server ended without taking it away.
-        drop(UnixListener::bind(&path).unwrap());
-        let opened: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| open_unix(&path, 0o600).ok())).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(opened.iter().flatten().count(), 1);
-        UnixStream::connect(&path).unwrap();
+        for _ in 0..20 {
+            // What an earlier run left behind.
+            drop(UnixListener::bind(&path).unwrap());
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| open_unix(&path, 0o600).ok())).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(opened.iter().flatten().count(), 1);
+            UnixStream::connect(&path).unwrap();
+        }
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod keep;
 mod screen;
 mod serve;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Verb {
     /// Watch over one program; doorward runs this by itself.
     #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
     KeepProgram(keep::Args),
+    /// Open a plain socket here that leads, over mutual TLS, to a guarded service elsewhere.
+    Tunnel(Box<tunnel::Args>),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -83,6 +86,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Connect(args) => connect::run(args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),
+        Verb::Tunnel(args) => tunnel::run(*args),
     };
     exit.into()
 }

@@ -104,13 +104,13 @@ async fn obey(mut signals: Signals, control: Control) {
         "stopping: nobody new is let in, sessions may finish; once more ends them at once",
     );
     control.drain();
-    while !matches!(signals.next().await, Signal::End) {}
+    signals.end().await;
     control.cut();
 }
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug)]
-enum Signal {
+pub(super) enum Signal {
     Reload,
     End,
 }
@@ -137,7 +137,7 @@ fn first_start(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
-fn refuse(problems: &[Problem]) -> Exit {
+pub(super) fn refuse(problems: &[Problem]) -> Exit {
     screen::tell_problems(problems);
     screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
     if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
@@ -146,7 +146,7 @@ fn refuse(problems: &[Problem]) -> Exit {
     Exit::Refused
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_env("DOORWARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -182,7 +182,7 @@ fn write_field(
 
 /// The signals that the server obeys.
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -190,7 +190,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -199,7 +199,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.terminate.recv() => Signal::End,
@@ -208,18 +208,25 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits for a signal that ends the process.
+    pub(super) async fn end(&mut self) {
+        while !matches!(self.next().await, Signal::End) {}
+    }
+}
+
 /// The signals that the server obeys.
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
     #[expect(clippy::unnecessary_wraps, reason = "the same shape as on systems where it can fail")]
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         // Without a signal to wait for, the process is ended by its owner.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -22,6 +22,7 @@ mod rooms;
 mod certs;
 mod run;
 mod service;
+mod tunnel;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ use crate::service::ForwardSettings;
 use crate::service::run::{Keeper, Run};
 use document::Document;
 use section::Section;
+
+pub use tunnel::TunnelConfig;
+pub use units::duration;
 
 /// A configuration that is complete and checked: whoever holds one need not ask again.
 #[derive(Clone, Debug)]
@@ -182,11 +186,7 @@ impl Config {
     /// Every problem of the file, warnings too, in the order of the file. A file that cannot be
     /// read, is longer than 1 MiB, or is not UTF-8 is one problem.
     pub fn read(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let file = path.display().to_string();
-        let text = source::text_of(path, LONGEST_FILE).map_err(|unreadable| {
-            let place = Place::new(Arc::from(file.as_str()), 0, 0);
-            vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
-        })?;
+        let (text, file) = text_of(path)?;
         let (mut config, warnings) = Self::parse(&text, &file)?;
         config.source.file = Some(path.to_owned());
         Ok((config, warnings))
@@ -197,13 +197,7 @@ impl Config {
     /// # Errors
     /// As for [`Config::read`].
     pub fn parse(text: &str, file: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let document = Document::new(text, file);
-        let config =
-            document.tables().and_then(|tables| Self::from_top(Section::top(&document, &tables)));
-        match (config, document.into_problems()) {
-            (Some(config), (warnings, false)) => Ok((config, warnings)),
-            (_, (problems, _)) => Err(problems),
-        }
+        parse(text, file, Self::from_top)
     }
 
     /// The admin socket that the file at `path` names, whatever else is wrong in it.
@@ -279,6 +273,30 @@ impl Config {
             keeper: Keeper::Absent,
             source: Source { file: None, lists, watch },
         })
+    }
+}
+
+/// The text of a configuration, and how messages call it.
+fn text_of(path: &Path) -> Result<(String, String), Vec<Problem>> {
+    let file = path.display().to_string();
+    let text = source::text_of(path, LONGEST_FILE).map_err(|unreadable| {
+        let place = Place::new(Arc::from(file.as_str()), 0, 0);
+        vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
+    })?;
+    Ok((text, file))
+}
+
+/// What `from_top` makes of the tables in `text`, with the warnings; or every problem of it.
+fn parse<T>(
+    text: &str,
+    file: &str,
+    from_top: impl FnOnce(Section<'_>) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+    let document = Document::new(text, file);
+    let read = document.tables().and_then(|tables| from_top(Section::top(&document, &tables)));
+    match (read, document.into_problems()) {
+        (Some(read), (warnings, false)) => Ok((read, warnings)),
+        (_, (problems, _)) => Err(problems),
     }
 }
 

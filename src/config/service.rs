@@ -44,8 +44,7 @@ pub(super) fn read(
             "run a second doorward for the others",
         );
     }
-    let bind = bind.filter(|bind| !names_an_interface(bind));
-    let mut taken = Taken { bind, names: BTreeMap::new(), listeners: Vec::new() };
+    let mut taken = Taken::new(bind);
     let services: Vec<_> =
         sections.into_iter().map(|section| service(section, default, &mut taken)).collect();
     services.into_iter().collect()
@@ -53,7 +52,7 @@ pub(super) fn read(
 
 /// What the services before have, which no two may share, and where any may listen at all.
 #[derive(Debug)]
-struct Taken<'d> {
+pub(super) struct Taken<'d> {
     bind: Option<&'d BindPolicy>,
     names: BTreeMap<&'d str, Place>,
     listeners: Vec<Written<Listen>>,
@@ -197,6 +196,12 @@ fn keys<'d>(section: &mut Section<'d>, kind: Kind) -> Vec<Entry<'d>> {
 }
 
 impl<'d> Taken<'d> {
+    /// Nothing yet, for listeners that `bind` allows.
+    pub(super) fn new(bind: Option<&'d BindPolicy>) -> Self {
+        let bind = bind.filter(|bind| !names_an_interface(bind));
+        Self { bind, names: BTreeMap::new(), listeners: Vec::new() }
+    }
+
     /// The name of a service, which no service before has.
     fn name(&mut self, entry: &Entry<'d>) -> Option<&'d str> {
         let name = entry.string()?;
@@ -237,7 +242,8 @@ impl<'d> Taken<'d> {
         entry.each(|item| self.listener(item))
     }
 
-    fn listener(&mut self, entry: &Entry<'d>) -> Option<Written<Listen>> {
+    /// A listener that no listener before equals, and that the policy allows.
+    pub(super) fn listener(&mut self, entry: &Entry<'d>) -> Option<Written<Listen>> {
         let listen = Written::new(listen(entry)?, entry.place().clone());
         if let Some(first) =
             self.listeners.iter().find(|other| same_socket(&other.value, &listen.value))

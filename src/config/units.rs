@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 /// A duration: a whole number and `ms`, `s`, `m`, `h` or `d`. Nothing else reads as one.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),

@@ -33,4 +33,5 @@ mod inspect;
 mod run;
 mod service;
 mod trust;
+mod tunnel;
 mod visitors;
