@@ -102,6 +102,7 @@ pub mod frame;
 pub mod service;
 pub mod audit;
 pub(crate) mod connection;
+pub mod sandbox;
 pub mod config;
 pub mod server;
 pub mod client;

@@ -79,6 +79,14 @@ faults! {
     ServiceBadName, "service.bad-name", "A service's name is empty, too long, or taken.";
     ServiceBadUpstream, "service.bad-upstream", "The upstream in to is no address, name or unix socket.";
     ServiceNone, "service.none", "The configuration has no service, so there is nothing to guard.";
+    SandboxOff, "sandbox.off", "The sandbox is switched off.";
+    SandboxRoot, "sandbox.root", "The process runs as root, and stays root.";
+    SandboxBadUser, "sandbox.bad-user", "The user or group to become cannot be had, or is root.";
+    SandboxBadPath, "sandbox.bad-path", "A path of the sandbox table cannot be opened.";
+    SandboxGap, "sandbox.gap", "A part of the sandbox cannot be had on this system.";
+    SandboxFailed, "sandbox.failed", "The process could not give up what it should.";
+    SandboxFileLost, "sandbox.file-lost", "A file of the configuration cannot be read from inside the sandbox.";
+    SandboxNarrow, "sandbox.narrow", "A new configuration needs more than the sandbox gives.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";
     CertsExists, "certs.exists", "Something is already where a new file would go.";

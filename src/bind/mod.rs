@@ -39,6 +39,12 @@ impl BindPolicy {
         &self.scope
     }
 
+    /// The ports that may be listened on, and where each range is written.
+    #[must_use]
+    pub fn ports(&self) -> &[Written<PortRange>] {
+        &self.ports
+    }
+
     /// Whether nothing beyond this machine can be reached under the policy.
     #[must_use]
     pub fn is_local(&self) -> bool {

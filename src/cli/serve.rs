@@ -7,7 +7,8 @@ use std::path::Path;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
-use doorward::server::{Server, Stopper};
+use doorward::sandbox::Sandbox;
+use doorward::server::{self, Server, Stopper};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -36,6 +37,16 @@ pub(super) fn run(args: &Args) -> Exit {
     {
         return refuse(&[problem]);
     }
+    let (server, sandbox) = match open(&config) {
+        Ok(opened) => opened,
+        Err(problems) => {
+            warnings.extend(problems);
+            return refuse(&warnings);
+        }
+    };
+    warnings.extend_from_slice(server.warnings());
+    warnings.extend_from_slice(sandbox.warnings());
+    screen::tell_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -45,15 +56,6 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     runtime.block_on(async {
-        let server = match Server::open(&config) {
-            Ok(server) => server,
-            Err(problems) => {
-                warnings.extend(problems);
-                return refuse(&warnings);
-            }
-        };
-        warnings.extend_from_slice(server.warnings());
-        screen::tell_problems(&warnings);
         // Before anybody is told that it is ready: who waits for that may end it in the next moment.
         let signals = match Signals::new() {
             Ok(signals) => signals,
@@ -62,9 +64,16 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
-        report::print(&config, &server, &args.config.config);
+        report::print(&config, &server, &sandbox, &args.config.config);
         guard(server, signals).await
     })
+}
+
+/// Opens the sockets, then enters the sandbox; the runtime must not have a thread yet that stays outside.
+fn open(config: &Config) -> Result<(Server, Sandbox), Vec<Problem>> {
+    let server = Server::open(config)?;
+    let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
+    Ok((server, sandbox))
 }
 
 async fn guard(server: Server, signals: Signals) -> Exit {

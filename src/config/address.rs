@@ -173,6 +173,7 @@ fn rules(allow: &[Written<IpNet>], deny: &[Written<IpNet>]) -> Vec<NetworkRule> 
 fn list_file(entry: &Entry<'_>) -> Option<Vec<Written<IpNet>>> {
     let path = entry.path()?;
     let name = path.value.display().to_string();
+    entry.document().note_list(&path.value);
     let text = source::text_of(Path::new(&path.value), LONGEST_LIST).map_err(|unreadable| {
         entry.document().report(
             unreadable.problem(Fault::AddressListUnreadable, &quoted(&name)).at(entry.place()),

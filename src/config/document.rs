@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::{DeTable, Error};
@@ -23,6 +24,8 @@ pub(super) struct Document<'t> {
     /// Whether bytes and characters are the same, which spares counting in very long lines.
     is_ascii: bool,
     problems: RefCell<Vec<Problem>>,
+    /// The files that were read for this one.
+    lists: RefCell<Vec<PathBuf>>,
 }
 
 impl<'t> Document<'t> {
@@ -33,7 +36,21 @@ impl<'t> Document<'t> {
         let breaks = text.match_indices('\n').map(|(offset, _)| offset.saturating_add(1));
         let lines = std::iter::once(first).chain(breaks).collect();
         let is_ascii = text.is_ascii();
-        Self { text, file: Arc::from(file), lines, is_ascii, problems: RefCell::default() }
+        let (file, problems, lists) = (Arc::from(file), RefCell::default(), RefCell::default());
+        Self { text, file, lines, is_ascii, problems, lists }
+    }
+
+    /// Notes that a file was read for this one.
+    pub(super) fn note_list(&self, list: &Path) {
+        let mut lists = self.lists.borrow_mut();
+        if !lists.iter().any(|known| known == list) {
+            lists.push(list.to_owned());
+        }
+    }
+
+    /// The files that were read for this one.
+    pub(super) fn lists(&self) -> Vec<PathBuf> {
+        self.lists.borrow().clone()
     }
 
     /// The tables of the file, or nothing when it is not TOML.

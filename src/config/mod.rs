@@ -18,9 +18,10 @@ mod address;
 mod identity;
 mod frame;
 mod rooms;
+mod sandbox;
 mod service;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::handshake::HandshakeSettings;
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
+use crate::sandbox::SandboxSettings;
 use crate::service::Forward;
 use document::Document;
 use section::Section;
@@ -51,6 +53,19 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// What the process gives up once its sockets are open.
+    pub sandbox: SandboxSettings,
+    /// Where it was read from.
+    pub source: Source,
+}
+
+/// The files that made a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file itself; none for a configuration that was made from text.
+    pub file: Option<PathBuf>,
+    /// The address lists it names, which were read with it.
+    pub lists: Vec<PathBuf>,
 }
 
 /// One service, with every gate in front of it.
@@ -102,7 +117,9 @@ impl Config {
             let place = Place::new(Arc::from(file.as_str()), 0, 0);
             vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
         })?;
-        Self::parse(&text, &file)
+        let (mut config, warnings) = Self::parse(&text, &file)?;
+        config.source.file = Some(path.to_owned());
+        Ok((config, warnings))
     }
 
     /// The configuration in `text`, which messages call `file`, with its warnings.
@@ -119,6 +136,15 @@ impl Config {
         }
     }
 
+    /// Every file that a change of counts for: the configuration, its lists, and those of the handshake.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let settings = &self.handshake;
+        let named = [&settings.certificate, &settings.key, &settings.clients].into_iter();
+        let named = named.chain(&settings.crl).map(|file| file.value.clone());
+        self.source.file.iter().chain(&self.source.lists).cloned().chain(named).collect()
+    }
+
     /// Every table is read before the first missing one ends the reading.
     fn from_top(mut top: Section<'_>) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
@@ -127,8 +153,10 @@ impl Config {
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let drain = rooms::server(top.table("server", "[server]"));
         let log = rooms::audit(top.table("audit", "[audit]"));
+        let sandbox = sandbox::read(top.table("sandbox", "[sandbox]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
+        let lists = top.document().lists();
         Some(Self {
             bind: bind?,
             accept: accept?,
@@ -136,6 +164,8 @@ impl Config {
             services: services?,
             drain: drain?,
             log: log?,
+            sandbox: sandbox?,
+            source: Source { file: None, lists },
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The server: every listener with its rooms, from the first visitor to the last goodbye.
 
+mod needs;
 mod prepare;
 mod refresh;
 
@@ -21,6 +22,7 @@ use crate::handshake::Handshake;
 use crate::problem::{Fault, Problem};
 use crate::service::{Echo, Service};
 
+pub use needs::needs;
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use refresh::Refresh;

@@ -7,6 +7,7 @@ use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::handshake::{Handshake, Loaded};
 use crate::problem::{Fault, Problem, Severity};
+use crate::sandbox;
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -14,10 +15,9 @@ use crate::problem::{Fault, Problem, Severity};
 /// address that is not this host's, a missing privilege.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
-    match prepare(config) {
-        Ok(ready) => ready.warnings,
-        Err(problems) => problems,
-    }
+    let (Ok(Ready { warnings: mut problems, .. }) | Err(mut problems)) = prepare(config);
+    problems.extend(sandbox::foresee(&config.sandbox));
+    problems
 }
 
 /// A configuration that was held against the files it names and the machine it is on.

@@ -55,6 +55,19 @@ impl Guard {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// Waits for a line on standard error that holds this.
+    #[expect(clippy::unbuffered_bytes, reason = "a buffer would keep what the next reader needs")]
+    pub(crate) fn hears(&mut self, words: &str) -> String {
+        let mut heard = String::new();
+        for byte in self.child.stderr.as_mut().unwrap().bytes() {
+            heard.push(char::from(byte.unwrap()));
+            if heard.ends_with('\n') && heard.lines().next_back().unwrap().contains(words) {
+                return heard;
+            }
+        }
+        panic!("it never said {words:?}: {heard}");
+    }
+
     /// Stops it as an operator would, and gives back what it said on standard error.
     pub(crate) fn stop(&mut self) -> String {
         self.signal("TERM");

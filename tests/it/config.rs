@@ -21,6 +21,7 @@ use doorward::config::{Config, LogFormat, ServiceKind};
 use doorward::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use doorward::handshake::{Hints, Versions};
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::sandbox::{Effort, SandboxSettings};
 use proptest::prelude::*;
 
 #[test]
@@ -31,7 +32,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 107, "files in the corpus");
+    assert_eq!(files.len(), 112, "files in the corpus");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 20, "files in the corpus");
+    assert_eq!(files.len(), 22, "files in the corpus");
 }
 
 #[test]
@@ -94,13 +95,13 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 46, "keys of all tables");
+    assert_eq!(named, 52, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log } = &config;
+    let Config { bind, accept, handshake, services, drain, log, sandbox, source } = &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
     assert_eq!(budgets.map(usize::from), [5, 4, 6]);
@@ -112,23 +113,28 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!(handshake.hints, Hints::Published);
     assert_eq!((handshake.deadline, *drain), (Duration::from_secs(7), Duration::from_millis(8)));
     assert_eq!(*log, LogFormat::Json);
+    assert_eq!((sandbox.effort, sandbox.place.line()), (Effort::Whole, 28));
+    let account = [&sandbox.user, &sandbox.group].map(|name| name.as_ref().unwrap().value.as_str());
+    assert_eq!((account, sandbox.write[0].value.to_str()), (["doorward", "door"], Some("logs")));
+    assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
+    assert_eq!(config.files().len(), 1 + 3 + 2);
     let [service, forward] = &services[..] else { panic!("{} services", services.len()) };
-    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:29:1".to_owned()));
+    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:35:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
     assert_eq!(
         rules(&service.address),
         [
-            "10.0.0.0/8 Allow x.toml:35:13",
+            "10.0.0.0/8 Allow x.toml:41:13",
             "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
             "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
             "fd00:1::/32 Allow tests/config/lists/offices:5:1",
-            "10.9.0.0/16 Deny x.toml:36:11"
+            "10.9.0.0/16 Deny x.toml:42:11"
         ]
     );
     let [rule, other] = service.identity.rules() else { panic!("not two rules") };
     assert_eq!(rule.names()[0].value.to_string(), "dns:alice");
-    assert_eq!(rule.names()[0].place.to_string(), "x.toml:40:14");
+    assert_eq!(rule.names()[0].place.to_string(), "x.toml:46:14");
     assert_eq!(rule.from().unwrap()[0].to_string(), "10.5.0.0/16");
     assert_eq!(other.from(), None);
     assert!(matches!(service.kind, ServiceKind::Echo));
@@ -199,10 +205,13 @@ fn rules(gate: &AddressGate) -> Vec<String> {
 }
 
 fn defaults(config: &Config) -> String {
-    let Config { accept, handshake, services, drain, log, .. } = config;
+    let Config { accept, handshake, services, drain, log, sandbox, .. } = config;
+    let SandboxSettings { effort, place: _, user, group, write } = sandbox;
     let frame = &services[0].frame;
     let (versions, deadline, hints) = (handshake.versions, handshake.deadline, handshake.hints);
-    format!("{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?}")
+    format!(
+        "{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?} {effort:?} {user:?} {group:?} {write:?}"
+    )
 }
 
 fn assert_unreadable(path: &Path, seen: &str) {
@@ -293,6 +302,12 @@ drain = "8ms"
 [audit]
 format = "json"
 
+[sandbox]
+require = true
+user = "doorward"
+group = "door"
+write = "logs"
+
 # one
 [[service]]
 name = "one"
@@ -333,13 +348,14 @@ connect_deadline = "9s"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
     ("[handshake]", "\n[handshake]"),
     ("[accept]", "\n[accept]"),
     ("[server]", "\n[server]"),
+    ("[sandbox]", "\n[sandbox]"),
     ("[audit]", "\n[audit]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),

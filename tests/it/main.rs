@@ -22,6 +22,8 @@ mod handshake;
 mod peers;
 mod refresh;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod service;
 mod trust;
 mod visitors;

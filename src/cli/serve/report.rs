@@ -10,12 +10,13 @@ use doorward::config::{Config, ServiceConfig, ServiceKind};
 use doorward::frame::{FrameKind, FramePolicy};
 use doorward::handshake::Versions;
 use doorward::identity::IdentityGate;
+use doorward::sandbox::Sandbox;
 use doorward::server::Server;
 
 use crate::cli::screen;
 
 /// Prints what an operator wants to read before walking away.
-pub(super) fn print(config: &Config, server: &Server, file: &Path) {
+pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &Path) {
     let version = env!("CARGO_PKG_VERSION");
     screen::say(format_args!("doorward {version} with {}", file.display()));
     let interfaces = Interfaces::of_this_host().ok();
@@ -28,6 +29,9 @@ pub(super) fn print(config: &Config, server: &Server, file: &Path) {
         print_service(config, service, addresses, interfaces.as_ref());
     }
     print_hall(config, server);
+    for text in sandbox.report().lines() {
+        line("sandbox", &text);
+    }
     screen::say("ready");
 }
 

@@ -1,0 +1,67 @@
+//! What a configuration needs of the system once its sockets are open.
+
+use std::collections::BTreeSet;
+
+use crate::bind::Listen;
+use crate::config::{Config, ServiceKind};
+use crate::sandbox::{Needs, Ports};
+use crate::service::Upstream;
+
+/// What the sandbox has to leave for `config` to be served, reloads of its files included.
+#[must_use]
+pub fn needs(config: &Config) -> Needs {
+    let mut needs = Needs {
+        files: config.files().into_iter().collect(),
+        bind: ports(config),
+        ..Needs::default()
+    };
+    for service in &config.services {
+        match &service.kind {
+            ServiceKind::Echo => {}
+            ServiceKind::Forward(forward) => upstream(&forward.to, &mut needs),
+        }
+    }
+    needs
+}
+
+fn upstream(to: &Upstream, needs: &mut Needs) {
+    match to {
+        Upstream::Tcp(address) => {
+            needs.connect.insert(address.port());
+        }
+        Upstream::Name(_, port) => {
+            needs.names = true;
+            needs.connect.extend([*port, DNS]);
+        }
+        // Landlock leaves the connecting to unix sockets alone.
+        Upstream::Unix(_) => {}
+    }
+}
+
+/// The ports of `[bind]` where they are few, so that a reload may open any of them.
+fn ports(config: &Config) -> Ports {
+    let ranges = config.bind.ports().iter().map(|range| range.value.ports());
+    let count: usize = ranges.clone().map(|range| range.len()).sum();
+    if count > MOST_PORTS {
+        return Ports::Any;
+    }
+    let mut ports: BTreeSet<u16> = ranges.flatten().collect();
+    let listeners = config.services.iter().flat_map(|service| &service.listen);
+    // Port 0 is a right of its own: the system chooses, and the bind policy judges what it chose.
+    if listeners.into_iter().any(|listen| port_of(&listen.value) == 0) {
+        ports.insert(0);
+    }
+    Ports::Only(ports)
+}
+
+fn port_of(listen: &Listen) -> u16 {
+    match listen {
+        Listen::Address(address) => address.port(),
+        Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
+    }
+}
+
+/// Each port is a rule in the kernel; more than these say nothing that the privileged ports do not say.
+const MOST_PORTS: usize = 1024;
+/// Answers too long for UDP come over TCP (RFC 7766).
+const DNS: u16 = 53;
