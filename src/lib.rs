@@ -103,6 +103,7 @@ pub mod service;
 pub mod audit;
 pub(crate) mod connection;
 pub mod sandbox;
+pub mod systemd;
 pub mod config;
 pub mod server;
 pub mod client;

@@ -50,6 +50,7 @@ faults! {
     BindNotPermitted, "bind.not-permitted", "The system does not let this user open the port.";
     BindMoved, "bind.moved", "After bind, the socket was not where the policy allowed it.";
     BindFailed, "bind.failed", "The system could not open the socket.";
+    BindInherited, "bind.inherited", "A descriptor that was handed over is not what a listener needs.";
     BindOpenToAll, "bind.open-to-all", "The scope is all: every network of this host may reach the listeners.";
     AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of the accept table.";
     AddressBadNetwork, "address.bad-network", "The text is no address and no network.";

@@ -1,6 +1,7 @@
 //! The bind room: which sockets may exist at all?
 
 mod holder;
+mod inherited;
 mod interfaces;
 mod listen;
 mod open;
@@ -13,6 +14,7 @@ use crate::problem::{Fault, Problem};
 
 use interfaces::is_link_local;
 
+pub use inherited::{adopt, is_adopted};
 pub use interfaces::Interfaces;
 pub use listen::Listen;
 pub use scope::{PortRange, Scope, ScopeRule};

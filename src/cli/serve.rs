@@ -4,11 +4,13 @@ mod report;
 
 use std::path::Path;
 
+use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
 use doorward::sandbox::Sandbox;
 use doorward::server::{self, Server, Stopper};
+use doorward::systemd::Systemd;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -37,15 +39,13 @@ pub(super) fn run(args: &Args) -> Exit {
     {
         return refuse(&[problem]);
     }
-    let (server, sandbox) = match open(&config) {
+    let (server, sandbox) = match open(&config, &mut warnings) {
         Ok(opened) => opened,
         Err(problems) => {
             warnings.extend(problems);
             return refuse(&warnings);
         }
     };
-    warnings.extend_from_slice(server.warnings());
-    warnings.extend_from_slice(sandbox.warnings());
     screen::tell_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
@@ -64,22 +64,30 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
+        let systemd = Systemd::of_this_process();
+        systemd.ready(&report::status(&server));
         report::print(&config, &server, &sandbox, &args.config.config);
-        guard(server, signals).await
+        guard(server, signals, systemd).await
     })
 }
 
 /// Opens the sockets, then enters the sandbox; the runtime must not have a thread yet that stays outside.
-fn open(config: &Config) -> Result<(Server, Sandbox), Vec<Problem>> {
+fn open(config: &Config, warnings: &mut Vec<Problem>) -> Result<(Server, Sandbox), Vec<Problem>> {
+    let listeners: Vec<_> = config.services.iter().flat_map(|service| &service.listen).collect();
+    warnings.extend(bind::adopt(&listeners)?);
     let server = Server::open(config)?;
+    warnings.extend_from_slice(server.warnings());
     let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
+    warnings.extend_from_slice(sandbox.warnings());
     Ok((server, sandbox))
 }
 
-async fn guard(server: Server, signals: Signals) -> Exit {
-    let stopping = tokio::spawn(stop(signals, server.stopper()));
+async fn guard(server: Server, signals: Signals, systemd: Systemd) -> Exit {
+    let stopping = tokio::spawn(stop(signals, server.stopper(), systemd));
+    let living = tokio::spawn(systemd.live());
     let ended = server.run().await;
     stopping.abort();
+    living.abort();
     match ended {
         Ok(()) => Exit::Fine,
         Err(problem) => {
@@ -89,8 +97,9 @@ async fn guard(server: Server, signals: Signals) -> Exit {
     }
 }
 
-async fn stop(mut signals: Signals, stopper: Stopper) {
+async fn stop(mut signals: Signals, stopper: Stopper, systemd: Systemd) {
     signals.next().await;
+    systemd.stopping();
     screen::tell(
         "stopping: nobody new is let in, sessions may finish; once more ends them at once",
     );

@@ -48,17 +48,11 @@ fn ports(config: &Config) -> Ports {
     let mut ports: BTreeSet<u16> = ranges.flatten().collect();
     let listeners = config.services.iter().flat_map(|service| &service.listen);
     // Port 0 is a right of its own: the system chooses, and the bind policy judges what it chose.
-    if listeners.into_iter().any(|listen| port_of(&listen.value) == 0) {
+    let chosen = |listen: &Listen| listen.port() == 0 && listen.inherited().is_none();
+    if listeners.into_iter().any(|listen| chosen(&listen.value)) {
         ports.insert(0);
     }
     Ports::Only(ports)
-}
-
-fn port_of(listen: &Listen) -> u16 {
-    match listen {
-        Listen::Address(address) => address.port(),
-        Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
-    }
 }
 
 /// Each port is a rule in the kernel; more than these say nothing that the privileged ports do not say.

@@ -3,7 +3,7 @@
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
-use crate::bind::Interfaces;
+use crate::bind::{self, Interfaces};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::handshake::{Handshake, Loaded};
 use crate::problem::{Fault, Problem, Severity};
@@ -12,10 +12,13 @@ use crate::sandbox;
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
 /// A start refuses exactly what is an error here, and what only the system can know: a port in use, an
-/// address that is not this host's, a missing privilege.
+/// address that is not this host's, a missing privilege, a socket that is not handed over.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
     let (Ok(Ready { warnings: mut problems, .. }) | Err(mut problems)) = prepare(config);
+    if !bind::is_adopted() {
+        problems.retain(|problem| problem.fault() != Fault::BindInherited);
+    }
     problems.extend(sandbox::foresee(&config.sandbox));
     problems
 }

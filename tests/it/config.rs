@@ -32,7 +32,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 112, "files in the corpus");
+    assert_eq!(files.len(), 113, "files in the corpus");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 22, "files in the corpus");
+    assert_eq!(files.len(), 23, "files in the corpus");
 }
 
 #[test]

@@ -25,5 +25,7 @@ mod inspect;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod service;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod trust;
 mod visitors;

@@ -10,7 +10,7 @@ use doorward::place::Place;
 use doorward::problem::Fault;
 use doorward::sandbox::{Effort, Ports, SandboxSettings, foresee};
 
-use crate::cli::{Guard, doorward, said};
+use crate::cli::{Guard, block_on, doorward, said};
 use crate::support::{ALICE, Set, Visitor, prefixed, skipped};
 
 fn settings(effort: Effort) -> SandboxSettings {
@@ -19,7 +19,7 @@ fn settings(effort: Effort) -> SandboxSettings {
 }
 
 /// The fields of a process or thread, as proc(5) has them.
-fn status(path: &str, field: &str) -> String {
+pub(crate) fn status(path: &str, field: &str) -> String {
     let text = fs::read_to_string(format!("{path}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
     line.unwrap().trim().to_owned()
@@ -41,10 +41,6 @@ fn is_whole() -> bool {
         skipped(gap.message());
     }
     gap.is_none()
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 #[test]

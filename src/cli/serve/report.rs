@@ -35,6 +35,16 @@ pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &
     screen::say("ready");
 }
 
+/// What is open, in one line for the service manager.
+pub(super) fn status(server: &Server) -> String {
+    let mut open: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (service, address) in server.listeners() {
+        open.entry(service).or_default().push(address.to_string());
+    }
+    let services = open.into_iter().map(|(name, at)| format!("{name} at {}", at.join(", ")));
+    format!("guarding {}", services.collect::<Vec<_>>().join("; "))
+}
+
 fn print_service(
     config: &Config,
     service: &ServiceConfig,

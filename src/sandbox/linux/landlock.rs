@@ -68,10 +68,11 @@ fn enforce(needs: &Needs, paths: &Paths) -> Result<RestrictionStatus, RulesetErr
     for path in &paths.execute {
         ruleset = open(ruleset, path, read | AccessFs::Execute)?;
     }
-    // Devices, links and sockets are nothing that a log or a state file is.
+    // Devices and links are nothing that a log, a state file or a socket is.
     let write = AccessFs::WriteFile
         | AccessFs::Truncate
         | AccessFs::MakeReg
+        | AccessFs::MakeSock
         | AccessFs::MakeDir
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir

@@ -61,7 +61,11 @@ fn without_capabilities() -> Result<(), String> {
     // Kernels before 4.3 have no ambient set, and so nothing to clear.
     drop(caps::clear(None, CapSet::Ambient));
     for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(|error| error.to_string())?;
+        let has = caps::read(None, set).map_err(|error| error.to_string())?;
+        // A service manager that took them all may have taken the system call too.
+        if !has.is_empty() {
+            caps::clear(None, set).map_err(|error| error.to_string())?;
+        }
     }
     let left = caps::read(None, CapSet::Permitted).map_err(|error| error.to_string())?;
     if left.is_empty() { Ok(()) } else { Err(format!("{} of them", left.len())) }
