@@ -122,9 +122,19 @@ impl Sandbox {
     #[must_use]
     pub fn lacks(&self, needs: &Needs) -> Vec<Problem> {
         let remedy = "restart instead of reloading: a sandbox never gets wider";
-        let given = self.needs.as_ref().map(|given| given.lacks(needs)).unwrap_or_default();
-        let problem = |what| Problem::error(Fault::SandboxNarrow, what, remedy);
-        given.into_iter().map(problem).collect()
+        let Some(given) = &self.needs else { return Vec::new() };
+        // What this kernel does not limit is there for a new configuration as well.
+        let mut lacks = Vec::new();
+        if self.report.landlock.abi > 0 {
+            lacks.extend(given.lacks_paths(needs));
+        }
+        if self.report.landlock.abi >= FIRST_WITH_PORTS {
+            lacks.extend(given.lacks_ports(needs));
+        }
+        if self.report.denied_system_calls > 0 {
+            lacks.extend(given.lacks_programs(needs));
+        }
+        lacks.into_iter().map(|what| Problem::error(Fault::SandboxNarrow, what, remedy)).collect()
     }
 }
 
@@ -185,6 +195,9 @@ fn lost(needs: &Needs) -> impl Iterator<Item = Problem> {
 fn has_error(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity() == Severity::Error)
 }
+
+/// The version of Landlock that knows TCP ports (Linux 6.7).
+const FIRST_WITH_PORTS: u32 = 4;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -37,8 +37,8 @@ impl Default for Ports {
 }
 
 impl Needs {
-    /// What `other` needs and this does not hold, in words.
-    pub(super) fn lacks(&self, other: &Self) -> Vec<String> {
+    /// What `other` needs of the file system and this does not hold, in words.
+    pub(super) fn lacks_paths(&self, other: &Self) -> Vec<String> {
         let mut lacks = Vec::new();
         let readable = directories(&self.files);
         for file in &other.files {
@@ -52,6 +52,12 @@ impl Needs {
         if other.names && !self.names {
             lacks.push("the sandbox does not open what host names are looked up with".to_owned());
         }
+        lacks
+    }
+
+    /// The same of ports.
+    pub(super) fn lacks_ports(&self, other: &Self) -> Vec<String> {
+        let mut lacks = Vec::new();
         for port in other.connect.difference(&self.connect) {
             lacks.push(format!("the sandbox lets nothing connect to port {port}"));
         }
@@ -66,10 +72,15 @@ impl Needs {
                 }
             }
         }
-        for program in other.programs.difference(&self.programs) {
-            lacks.push(format!("the sandbox lets nobody start {}", program.display()));
-        }
         lacks
+    }
+
+    /// The same of programs.
+    pub(super) fn lacks_programs(&self, other: &Self) -> Vec<String> {
+        let missing = other.programs.difference(&self.programs);
+        missing
+            .map(|program| format!("the sandbox lets nobody start {}", program.display()))
+            .collect()
     }
 }
 
@@ -94,6 +105,11 @@ fn places(file: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    fn lacks(given: &Needs, needed: &Needs) -> Vec<String> {
+        let lacks = [Needs::lacks_paths, Needs::lacks_ports, Needs::lacks_programs];
+        lacks.into_iter().flat_map(|lacks| lacks(given, needed)).collect()
+    }
+
     fn reading(files: &[&Path]) -> Needs {
         Needs { files: files.iter().map(|file| (*file).to_owned()).collect(), ..Needs::default() }
     }
@@ -102,8 +118,8 @@ mod tests {
     fn a_file_is_covered_by_another_of_its_directory_and_by_none_elsewhere() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let given = reading(&[&here.path().join("one")]);
-        assert!(given.lacks(&reading(&[&here.path().join("two")])).is_empty());
-        let lacks = given.lacks(&reading(&[&there.path().join("three")]));
+        assert!(lacks(&given, &reading(&[&here.path().join("two")])).is_empty());
+        let lacks = lacks(&given, &reading(&[&there.path().join("three")]));
         assert!(lacks.len() == 1 && lacks[0].ends_with("three"), "{lacks:?}");
     }
 
@@ -137,10 +153,12 @@ mod tests {
             writes: [PathBuf::from("/var/log/doorward")].into(),
             ..Needs::default()
         };
-        assert!(more.lacks(&some).is_empty());
-        assert_eq!(some.lacks(&more).len(), 5);
+        assert!(lacks(&more, &some).is_empty());
+        assert_eq!(lacks(&some, &more).len(), 5);
         let any = Needs { bind: Ports::Any, ..Needs::default() };
-        assert!(any.lacks(&Needs { bind: Ports::Only([1].into()), ..Needs::default() }).is_empty());
-        assert_eq!(more.lacks(&any).len(), 1);
+        assert!(
+            lacks(&any, &Needs { bind: Ports::Only([1].into()), ..Needs::default() }).is_empty()
+        );
+        assert_eq!(lacks(&more, &any).len(), 1);
     }
 }

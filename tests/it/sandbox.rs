@@ -134,10 +134,7 @@ fn a_name_of_the_hosts_file_is_found_and_its_port_reached_inside() {
 }
 
 #[test]
-fn few_ports_are_listed_and_all_others_are_gone() {
-    if !is_whole() {
-        return;
-    }
+fn few_ports_of_the_bind_policy_are_all_that_the_sandbox_leaves() {
     let set = Set::new();
     let text = set.tables("").replace("1-65535", "40000-40099\", \"32768-32800");
     let config = text + &ALICE.replace("127.0.0.1:0", "127.0.0.1:40007");

@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use doorward::systemd::Systemd;
@@ -177,9 +178,16 @@ fn a_descriptor_that_nobody_names_is_closed_and_told() {
 
 /// How a start with this socket as `web` is refused.
 fn refused(socket: impl Into<OwnedFd>, opened: &str, config: &Path) -> String {
-    let output: Output = activated(socket, opened, "web", config).output().unwrap();
-    let (code, out, err) = said(&output);
-    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    let mut command = activated(socket, opened, "web", config);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    if !first.is_empty() {
+        // It serves, which would go on for ever.
+        child.kill().unwrap();
+    }
+    let (code, _, err) = said(&child.wait_with_output().unwrap());
+    assert_eq!((code, first.as_str()), (3, ""), "{err}");
     err
 }
 
@@ -274,6 +282,7 @@ fn systemd_socket_activate_starts_it_at_the_first_visitor() {
             match alice.say(free, &prefixed(b"hi")).await {
                 // It does not listen yet.
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    assert_eq!(child.try_wait().unwrap(), None, "it ended");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 said => break said,
