@@ -104,6 +104,8 @@ pub mod audit;
 pub(crate) mod connection;
 pub mod client;
 pub mod tunnel;
+pub mod sandbox;
+pub mod systemd;
 pub mod config;
 pub mod server;
 pub mod admin;

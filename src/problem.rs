@@ -52,6 +52,7 @@ faults! {
     BindNotPermitted, "bind.not-permitted", "The system does not let this user open the port.";
     BindMoved, "bind.moved", "After bind, the socket was not where the policy allowed it.";
     BindFailed, "bind.failed", "The system could not open the socket.";
+    BindInherited, "bind.inherited", "A descriptor that was handed over is not what a listener needs.";
     BindOpenToAll, "bind.open-to-all", "The scope is all: every network of this host may reach the listeners.";
     BindSocketPath, "bind.socket-path", "A unix socket cannot be made at its path: something is in the way, or others could replace it.";
     AcceptDescriptors, "accept.descriptors", "The limit on open files is too low for the budgets of the accept table.";
@@ -93,6 +94,14 @@ faults! {
     AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
     AdminBadUser, "admin.bad-user", "A user in [admin] does not exist on this machine.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
+    SandboxOff, "sandbox.off", "The sandbox is switched off.";
+    SandboxRoot, "sandbox.root", "The process runs as root, and stays root.";
+    SandboxBadUser, "sandbox.bad-user", "The user or group to become cannot be had, or is root.";
+    SandboxBadPath, "sandbox.bad-path", "A path of the sandbox table cannot be opened.";
+    SandboxGap, "sandbox.gap", "A part of the sandbox cannot be had on this system.";
+    SandboxFailed, "sandbox.failed", "The process could not give up what it should.";
+    SandboxFileLost, "sandbox.file-lost", "A file of the configuration cannot be read from inside the sandbox.";
+    SandboxNarrow, "sandbox.narrow", "A new configuration needs more than the sandbox gives.";
     CertsBadName, "certs.bad-name", "A name cannot stand in a certificate, or would match nothing there.";
     CertsBadOption, "certs.bad-option", "A key type, lifetime or reason is none that is issued.";
     CertsExists, "certs.exists", "Something is already where a new file would go.";

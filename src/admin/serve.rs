@@ -25,7 +25,7 @@ use crate::server::Control;
 pub struct Admin {
     listener: std::os::unix::net::UnixListener,
     file: SocketFile,
-    users: Arc<[u32]>,
+    users: Vec<u32>,
 }
 
 impl Admin {
@@ -38,9 +38,7 @@ impl Admin {
         let mode = if settings.users.is_empty() { 0o600 } else { 0o666 };
         let opened = open_unix(&settings.socket.value, mode);
         let (listener, file) = opened.map_err(|problem| problem.at(&settings.socket.place))?;
-        let own = [0, geteuid().as_raw()];
-        let users = own.into_iter().chain(settings.users.iter().copied()).collect();
-        Ok(Self { listener, file, users })
+        Ok(Self { listener, file, users: settings.users.clone() })
     }
 
     /// Answers questions until it is dropped. Needs a tokio runtime.
@@ -53,6 +51,9 @@ impl Admin {
             Problem::error(Fault::BindFailed, what, "start again")
         };
         let listener = UnixListener::from_std(self.listener).map_err(unusable)?;
+        // Who started it may have been left behind since it was opened.
+        let own = [0, geteuid().as_raw()];
+        let users: Arc<[u32]> = own.into_iter().chain(self.users).collect();
         let seats = Arc::new(Semaphore::new(MOST_AT_ONCE));
         let mut backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
         loop {
@@ -66,7 +67,7 @@ impl Admin {
                 }
             };
             backoff.reset();
-            let (users, control) = (Arc::clone(&self.users), control.clone());
+            let (users, control) = (Arc::clone(&users), control.clone());
             tokio::spawn(async move {
                 // Whoever asked and left is not waited for.
                 drop(timeout(DEADLINE, converse(stream, &users, &control)).await);

@@ -5,11 +5,14 @@ mod report;
 use std::path::Path;
 
 use doorward::admin::Admin;
+use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
 use doorward::problem::{Fault, Problem};
-use doorward::server::{Control, Server};
+use doorward::sandbox::Sandbox;
+use doorward::server::{self, Control, Server};
 use doorward::service::run::Keeper;
+use doorward::systemd::Systemd;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -40,6 +43,14 @@ pub(super) fn run(args: &Args) -> Exit {
     {
         return refuse(&[problem]);
     }
+    let (server, admin, sandbox) = match open(&config, &mut warnings) {
+        Ok(opened) => opened,
+        Err(problems) => {
+            warnings.extend(problems);
+            return refuse(&warnings);
+        }
+    };
+    screen::tell_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -49,15 +60,6 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     runtime.block_on(async {
-        let server = match Server::open(&config) {
-            Ok(server) => server,
-            Err(problems) => {
-                warnings.extend(problems);
-                return refuse(&warnings);
-            }
-        };
-        warnings.extend_from_slice(server.warnings());
-        screen::tell_problems(&warnings);
         // Before anybody is told that it is ready: who waits for that may end it in the next moment.
         let signals = match Signals::new() {
             Ok(signals) => signals,
@@ -66,20 +68,36 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
-        let admin = match config.admin.as_ref().map(Admin::open).transpose() {
-            Ok(admin) => admin,
-            Err(problem) => return refuse(&[problem]),
-        };
-        report::print(&config, &server, &args.config.config);
-        guard(server, signals, admin).await
+        let systemd = Systemd::of_this_process();
+        systemd.ready(&report::status(server.listeners()));
+        report::print(&config, &server, &sandbox, &args.config.config);
+        guard(server.within(&sandbox), signals, systemd, admin).await
     })
 }
 
-async fn guard(server: Server, signals: Signals, admin: Option<Admin>) -> Exit {
-    let stopping = tokio::spawn(obey(signals, server.control()));
+/// Opens the sockets, then enters the sandbox; the runtime must not have a thread yet that stays outside.
+fn open(
+    config: &Config,
+    warnings: &mut Vec<Problem>,
+) -> Result<(Server, Option<Admin>, Sandbox), Vec<Problem>> {
+    let listeners: Vec<_> = config.services.iter().flat_map(|service| &service.listen).collect();
+    warnings.extend(bind::adopt(&listeners)?);
+    let server = Server::open(config)?;
+    warnings.extend_from_slice(server.warnings());
+    let admin = config.admin.as_ref().map(Admin::open).transpose();
+    let admin = admin.map_err(|problem| vec![problem])?;
+    let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
+    warnings.extend_from_slice(sandbox.warnings());
+    Ok((server, admin, sandbox))
+}
+
+async fn guard(server: Server, signals: Signals, systemd: Systemd, admin: Option<Admin>) -> Exit {
+    let stopping = tokio::spawn(obey(signals, server.control(), systemd));
+    let living = tokio::spawn(systemd.live());
     let asked = admin.map(|admin| tokio::spawn(admin.run(server.control())));
     let ended = server.run().await;
     stopping.abort();
+    living.abort();
     if let Some(asked) = asked {
         asked.abort();
         // Its file is removed when the task is gone.
@@ -95,11 +113,17 @@ async fn guard(server: Server, signals: Signals, admin: Option<Admin>) -> Exit {
 }
 
 /// Does what the signals say: reload, drain, then end.
-async fn obey(mut signals: Signals, control: Control) {
+async fn obey(mut signals: Signals, control: Control, systemd: Systemd) {
     while let Signal::Reload = signals.next().await {
+        systemd.reloading();
         // The record tells how it went.
         drop(control.reload().await);
+        if let Ok(status) = control.status().await {
+            let open = status.listeners.into_iter();
+            systemd.ready(&report::status(open.map(|open| (open.service.into(), open.at))));
+        }
     }
+    systemd.stopping();
     screen::tell(
         "stopping: nobody new is let in, sessions may finish; once more ends them at once",
     );

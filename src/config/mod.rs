@@ -21,6 +21,7 @@ mod forward;
 mod rooms;
 mod certs;
 mod run;
+mod sandbox;
 mod service;
 mod tunnel;
 
@@ -37,6 +38,7 @@ use crate::handshake::{Greeting, HandshakeSettings};
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
+use crate::sandbox::SandboxSettings;
 use crate::service::ForwardSettings;
 use crate::service::run::{Keeper, Run};
 use document::Document;
@@ -64,6 +66,8 @@ pub struct Config {
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
     pub certs: CertsConfig,
+    /// What the process gives up once its sockets are open.
+    pub sandbox: SandboxSettings,
     /// Who watches over the programs of services; see [`Config::keep_programs`].
     pub keeper: Keeper,
     /// Where it was read from, and whether it is read again when that changes.
@@ -254,6 +258,7 @@ impl Config {
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
+        let sandbox = sandbox::read(top.table("sandbox", "[sandbox]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         let (drain, watch) = server?;
@@ -270,6 +275,7 @@ impl Config {
                 None => None,
             },
             certs: certs?,
+            sandbox: sandbox?,
             keeper: Keeper::Absent,
             source: Source { file: None, lists, watch },
         })

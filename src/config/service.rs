@@ -271,7 +271,7 @@ impl<'d> Taken<'d> {
     }
 }
 
-/// An address with a port, or `{ interface = "eth0", port = 8443 }`.
+/// An address with a port, a socket that was handed over, or `{ interface = "eth0", port = 8443 }`.
 fn listen(entry: &Entry<'_>) -> Option<Listen> {
     if let DeValue::String(text) = entry.value() {
         return entry.checked(Listen::parse(text));
@@ -297,17 +297,10 @@ fn names_an_interface(bind: &BindPolicy) -> bool {
 /// Whether opening the second would fail: a wildcard takes the port on every address of its family.
 fn same_socket(one: &Listen, other: &Listen) -> bool {
     let (Listen::Address(one), Listen::Address(other)) = (one, other) else {
-        return one == other && port_of(one) != 0;
+        return one == other && (one.port() != 0 || one.inherited().is_some());
     };
     let covers = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && covers
-}
-
-fn port_of(listen: &Listen) -> u16 {
-    match listen {
-        Listen::Address(address) => address.port(),
-        Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
-    }
 }
 
 /// An interface may have addresses of both families.
@@ -317,6 +310,8 @@ fn families(listeners: &[Written<Listen>]) -> Families {
             Listen::Address(address) => family(address),
             Listen::Zoned(..) => zoned,
             Listen::Interface { .. } => true,
+            // Known when it is handed over.
+            Listen::Inherited(_) => false,
         })
     };
     Families { v4: has(SocketAddr::is_ipv4, false), v6: has(SocketAddr::is_ipv6, true) }

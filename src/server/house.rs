@@ -19,6 +19,7 @@ use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 
 /// Everything a visitor can come to. Changed as a whole, or not at all.
@@ -27,7 +28,7 @@ pub(super) struct House {
     pub(super) ground: Arc<Ground>,
     pub(super) handshake: Handshake,
     pub(super) doors: Doors,
-    pub(super) sandbox: Vec<String>,
+    pub(super) sandbox: Option<Sandbox>,
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
@@ -82,7 +83,7 @@ impl House {
             ground: Arc::new(ground),
             handshake,
             doors: Doors::default(),
-            sandbox: Vec::new(),
+            sandbox: None,
             budgets,
             strangers: Strangers::new(budgets),
             members: Members::new(budgets),
@@ -188,6 +189,9 @@ impl House {
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
+        }
+        if config.sandbox != self.config.sandbox {
+            warnings.push(after_a_restart("[sandbox]"));
         }
         self.config = config;
         self.ground = ground;

@@ -4,6 +4,7 @@ mod calendar;
 mod control;
 mod doors;
 mod house;
+mod needs;
 mod prepare;
 mod renewal;
 pub mod status;
@@ -25,12 +26,14 @@ use crate::audit::{Audit, Event, TARGET};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 
 use calendar::Calendar;
 pub use control::Control;
 use control::{Order, Orders, stopping};
 use house::{Change, House};
+pub use needs::needs;
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use renewal::Renewal;
@@ -75,6 +78,14 @@ impl Server {
     #[must_use]
     pub fn with_service(mut self, name: &str, service: impl Service) -> Option<Self> {
         self.house.replace(name, Arc::new(service)).then_some(self)
+    }
+
+    /// The same server, in a process that has given up what `sandbox` says. A new configuration that needs more
+    /// than is left is refused from now on.
+    #[must_use]
+    pub fn within(mut self, sandbox: &Sandbox) -> Self {
+        self.house.sandbox = Some(sandbox.clone());
+        self
     }
 
     /// The sockets that are open, each with the name of its service.
@@ -263,7 +274,8 @@ impl Server {
         loop {
             self.watch.about_to_read().await;
             let running = Arc::clone(&self.house.config);
-            let read = tokio::task::spawn_blocking(move || read(&running)).await;
+            let sandbox = self.house.sandbox.clone();
+            let read = tokio::task::spawn_blocking(move || read(&running, sandbox.as_ref())).await;
             let read =
                 read.unwrap_or_else(|panic| Err((vec![unread(&panic.to_string())], Vec::new())));
             tries = tries.saturating_add(1);
@@ -277,12 +289,17 @@ impl Server {
 /// A state that is ready, or its problems and the files it names.
 type Read = Result<(Config, Ready), (Vec<Problem>, Vec<PathBuf>)>;
 
-fn read(running: &Config) -> Read {
+fn read(running: &Config, sandbox: Option<&Sandbox>) -> Read {
     let (mut config, mut warnings) = match &running.source.file {
         Some(file) => Config::read(file).map_err(|problems| (problems, Vec::new()))?,
         None => (running.clone(), Vec::new()),
     };
     config.keep_programs(&running.keeper);
+    let lacks = sandbox.map(|sandbox| sandbox.lacks(&needs(&config))).unwrap_or_default();
+    if !lacks.is_empty() {
+        warnings.extend(lacks);
+        return Err((warnings, config.files()));
+    }
     match prepare(&config, Some(running)) {
         Ok(mut ready) => {
             warnings.append(&mut ready.warnings);

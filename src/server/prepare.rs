@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
-use crate::bind::{Interfaces, Listen};
+use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
+use crate::sandbox;
 use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
@@ -19,13 +20,15 @@ use crate::service::{Echo, Forward, Service};
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
 /// A start refuses exactly what is an error here, and what only the system can know: a port in use, an
-/// address that is not this host's, a missing privilege.
+/// address that is not this host's, a missing privilege, a socket that is not handed over.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
-    match prepare(config, None) {
-        Ok(ready) => ready.warnings,
-        Err(problems) => problems,
+    let (Ok(Ready { warnings: mut problems, .. }) | Err(mut problems)) = prepare(config, None);
+    if !bind::is_adopted() {
+        problems.retain(|problem| problem.fault() != Fault::BindInherited);
     }
+    problems.extend(sandbox::foresee(&config.sandbox));
+    problems
 }
 
 /// A configuration that was held against the files it names and the machine it is on.

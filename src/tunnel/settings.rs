@@ -94,7 +94,14 @@ impl Local {
     /// [`Fault::BindBadListen`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let Some(path) = text.strip_prefix("unix:") else {
-            return Listen::parse(text).map(Local::Tcp);
+            let listen = Listen::parse(text)?;
+            if listen.inherited().is_some() {
+                let what =
+                    format!("{text:?} is a socket that is handed over, which tunnels do not take");
+                let remedy = "write an address with a port, or \"unix:\" and a path";
+                return Err(Problem::error(Fault::BindBadListen, what, remedy));
+            }
+            return Ok(Local::Tcp(listen));
         };
         let is_file = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');
         if !is_file || path.len() > LONGEST_SOCKET_PATH {
@@ -112,7 +119,9 @@ impl Local {
         match self {
             Local::Unix(_) => true,
             Local::Tcp(Listen::Address(address)) => address.ip().is_loopback(),
-            Local::Tcp(Listen::Zoned(..) | Listen::Interface { .. }) => false,
+            Local::Tcp(Listen::Zoned(..) | Listen::Interface { .. } | Listen::Inherited(_)) => {
+                false
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use crate::support::{ALICE, Set, Visitor, prefixed};
 
-const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
+pub(crate) const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
 
 /// A `doorward serve` that is ready. It ends with the test.
 pub(crate) struct Guard {
@@ -27,7 +27,8 @@ impl Guard {
         Self::run(command)
     }
 
-    fn run(mut command: Command) -> Self {
+    /// Runs a command that becomes `doorward serve`, and waits until it is ready.
+    pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
         let report: Vec<_> = lines.take_while(|line| line != "ready").collect();
@@ -68,20 +69,24 @@ impl Guard {
         self.child.id()
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         // Every shell has its own kill; not every machine has the program.
         let kill = format!("kill -s {name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits for a line on standard error that holds these words.
-    pub(crate) fn hear(&mut self, words: &str) {
+    /// Waits for a line on standard error that holds these words, and gives back all it has heard since.
+    pub(crate) fn hear(&mut self, words: &str) -> String {
         let stderr =
             self.stderr.get_or_insert_with(|| BufReader::new(self.child.stderr.take().unwrap()));
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}");
+        let mut heard = String::new();
+        loop {
+            let before = heard.len();
+            assert!(stderr.read_line(&mut heard).unwrap() > 0, "it never said {words:?}: {heard}");
+            if heard[before..].contains(words) {
+                return heard;
+            }
         }
     }
 
@@ -127,7 +132,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// A directory like a fresh clone, but for the port, which the system chooses.
-fn fresh_clone() -> tempfile::TempDir {
+pub(crate) fn fresh_clone() -> tempfile::TempDir {
     fresh_clone_at("127.0.0.1", 0)
 }
 
@@ -149,7 +154,7 @@ fn configure(directory: &Path, from: &Path, host: &str, port: u16) {
     fs::write(directory.join("config/doorward.toml"), text).unwrap();
 }
 
-fn serve_in(directory: &Path) -> Guard {
+pub(crate) fn serve_in(directory: &Path) -> Guard {
     let mut command = Command::new(DOORWARD);
     command.current_dir(directory).arg("serve");
     Guard::run(command)
@@ -271,9 +276,12 @@ fn a_missing_configuration_says_what_to_do() {
 fn every_configuration_that_is_shipped_starts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
-        if file.ends_with("run.toml") && !crate::support::has("python3") {
+        if file.ends_with("systemd.toml")
+            || (file.ends_with("run.toml") && !crate::support::has("python3"))
+        {
+            // The one listens on what is handed over: see the tests of systemd.
             continue;
         }
         let directory = fresh_clone();

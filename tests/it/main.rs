@@ -31,7 +31,11 @@ mod inspect;
 // They look into /proc, and count on a keeper.
 #[cfg(target_os = "linux")]
 mod run;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod service;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod trust;
 mod tunnel;
 mod visitors;

@@ -136,6 +136,25 @@ impl Run {
         problems
     }
 
+    /// The programs that are started for a session: its own, and the keeper.
+    #[must_use]
+    pub fn programs(&self) -> Vec<PathBuf> {
+        let own = self.resolve().ok().map(|found| found.program);
+        let keeper = match &self.keeper {
+            // The link of the process itself leads to the program that a sandbox has to let start.
+            Keeper::At(path) => Some(path.canonicalize().unwrap_or_else(|_| path.clone())),
+            Keeper::Absent => None,
+        };
+        own.into_iter().chain(keeper).collect()
+    }
+
+    /// Any file of the directory that the program runs in, which it may read.
+    #[must_use]
+    pub fn reads(&self) -> Option<PathBuf> {
+        let directory = self.resolve().ok()?.directory.unwrap_or_else(|| PathBuf::from("."));
+        Some(directory.join("any"))
+    }
+
     /// The program and its arguments, for a report.
     #[must_use]
     pub fn shown(&self) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use doorward::config::Config;
+use doorward::problem::Problem;
 use doorward::server::{Server, check};
 use doorward::service::run::Keeper;
 use tokio::io::AsyncWriteExt;
@@ -136,13 +137,19 @@ fn what_cannot_be_run_refuses_the_start() {
         let text = run(&set, command, keys, "");
         let (mut config, _) = Config::parse(&text, "hall.toml").unwrap();
         config.keep_programs(&Keeper::At(env!("CARGO_BIN_EXE_doorward").into()));
-        let problems = check(&config);
+        let problems = of_services(&config);
         let shown = problems.iter().map(ToString::to_string).collect::<String>();
         assert_eq!(problems.len(), 1, "{shown}");
         assert!(shown.starts_with(&format!("{place} service.bad-command ")), "{shown}");
         assert!(shown.contains(seen), "{shown}");
         assert!(Server::open(&config).is_err());
     }
+}
+
+/// What check says of services. The sandbox has words of its own, which depend on who runs the test.
+fn of_services(config: &Config) -> Vec<Problem> {
+    let of_services = |problem: &Problem| problem.fault().code().starts_with("service.");
+    check(config).into_iter().filter(of_services).collect()
 }
 
 #[test]
@@ -156,7 +163,7 @@ fn limits_that_nobody_holds_refuse_the_start() {
         assert_eq!(problems[0].to_string().split(' ').nth(1), Some("service.unkept"));
     }
     config.keep_programs(&Keeper::At(env!("CARGO_BIN_EXE_doorward").into()));
-    assert!(check(&config).is_empty());
+    assert!(of_services(&config).is_empty());
 }
 
 #[test]
