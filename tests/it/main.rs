@@ -11,6 +11,7 @@
 mod support;
 
 mod accept;
+mod anchor;
 mod architecture;
 mod audit;
 mod bind;

@@ -145,7 +145,9 @@ fn print_variables(args: &EnvArgs) -> Done {
         let (name, readers) = (variable.name, variable.readers);
         let effect = match variable.effect {
             Effect::Adds => "adds to the authorities trusted already",
-            Effect::Replaces => "REPLACES the system's authorities, so public servers may be refused",
+            Effect::Replaces => {
+                "REPLACES the system's authorities, so public servers may be refused"
+            }
         };
         screen::say(format_args!("# {name} {effect}: {readers}."));
     }
