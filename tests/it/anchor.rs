@@ -3,5 +3,5 @@
 //! Every test has a home and a root of its own. No test comes near the trust stores of this machine.
 
 mod environment;
-mod scene;
+pub(crate) mod scene;
 mod stores;

@@ -23,6 +23,8 @@ mod handshake;
 mod peers;
 mod refresh;
 mod inspect;
+mod java;
+mod nss;
 mod service;
 mod trust;
 mod visitors;

@@ -181,3 +181,38 @@ fn unspeakable(path: &str, reason: &str) -> Problem {
     let message = format!("the path {} {reason}", PeerText::from(path));
     Problem::error(Fault::CertsBadName, message, "move the store to a path of plain characters")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shell_is_given_what_is_between_its_quotation_marks() {
+        let value = r"/home/it's \ $HOME `x`".to_owned();
+        let variable =
+            Variable { name: "SSL_CERT_FILE", value, effect: Effect::Replaces, readers: "" };
+        for (shell, line) in [
+            (Shell::Sh, r"export SSL_CERT_FILE='/home/it'\''s \ $HOME `x`';"),
+            (Shell::Fish, r"set -gx SSL_CERT_FILE '/home/it\'s \\ $HOME `x`';"),
+            (Shell::PowerShell, r"$env:SSL_CERT_FILE = '/home/it''s \ $HOME `x`';"),
+        ] {
+            assert_eq!(shell.line(&variable), line);
+        }
+    }
+
+    #[test]
+    fn a_path_reaches_java_whole_or_not_at_all() {
+        let plain = java_options("/certs/trust.p12").unwrap();
+        assert!(plain.starts_with("-Djavax.net.ssl.trustStore=/certs/trust.p12 -D"), "{plain}");
+        assert!(java_options("/a b").unwrap().starts_with("\"-Djavax.net.ssl.trustStore=/a b\" "));
+        assert!(java_options("/a\"b").unwrap().starts_with("'-Djavax.net.ssl.trustStore=/a\"b' "));
+        assert_eq!(java_options("/a'\"b").unwrap_err().fault(), Fault::CertsBadName);
+    }
+
+    #[test]
+    fn a_path_with_control_characters_is_on_no_line() {
+        let problem = text(Path::new("/a\nrm -r b")).unwrap_err();
+        assert_eq!(problem.fault(), Fault::CertsBadName);
+        assert!(!problem.message().contains('\n'));
+    }
+}

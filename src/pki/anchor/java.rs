@@ -1,6 +1,7 @@
 //! The trust store of a Java: its file `cacerts`, by its program `keytool`.
 
 use std::env;
+use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
 
 use crate::pki::anchor::keeper::{Keeper, Removal, Sight, Standing};
@@ -44,7 +45,9 @@ impl Keystore {
         let inside = site.root.as_ref().and_then(|root| path.strip_prefix(root).ok());
         let found = site.find(inside.unwrap_or(path))?.filter(|path| path.is_file());
         let own = site.java.as_ref().filter(|_| site.root.is_none());
-        let own = own.map(|home| home.join("bin/keytool")).filter(|path| path.is_file());
+        let own = own
+            .map(|home| home.join("bin").join(format!("keytool{EXE_SUFFIX}")))
+            .filter(|path| path.is_file());
         let keytool = own.map_or_else(|| "keytool".to_owned(), |path| path.display().to_string());
         Ok(found.map(|path| Self { path, keytool }))
     }
@@ -121,7 +124,9 @@ impl Keeper for Keystore {
 /// A program as the system would find it.
 fn search(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
-    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+    env::split_paths(&folders)
+        .map(|folder| folder.join(format!("{program}{EXE_SUFFIX}")))
+        .find(|path| path.is_file())
 }
 
 /// The home of the Java that a `keytool` belongs to.

@@ -152,3 +152,53 @@ impl TryFrom<Written> for Mark {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{Authority, AuthorityOptions, Constraints};
+    use time::Duration;
+
+    fn judged(constraints: Constraints, breadth: Breadth, later: Duration) -> Option<Fault> {
+        let options = AuthorityOptions { constraints, days: 10, ..AuthorityOptions::default() };
+        let authority = Authority::create(&options).unwrap();
+        let anchor = Anchor::read(authority.certificate().clone(), None).unwrap();
+        let now = OffsetDateTime::now_utc().saturating_add(later);
+        anchor.judge(breadth, now).err().map(|problem| problem.fault())
+    }
+
+    #[test]
+    fn an_authority_is_installed_within_its_dates_only() {
+        for days in [0, 9] {
+            let later = Duration::days(days);
+            assert_eq!(judged(Constraints::development(), Breadth::Constrained, later), None);
+        }
+        for days in [-1, 11] {
+            for breadth in [Breadth::Constrained, Breadth::DangerUnconstrained] {
+                let found = judged(Constraints::development(), breadth, Duration::days(days));
+                assert_eq!(found, Some(Fault::CertsAuthorityExpired), "{days}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_authority_that_leaves_a_kind_of_host_free_needs_a_word() {
+        let only = |subtrees: &[&str]| {
+            let subtrees = subtrees.iter().map(|subtree| subtree.parse().unwrap());
+            Constraints::of(subtrees.collect())
+        };
+        for (constraints, free) in [
+            (only(&["example.com", "10.0.0.0/8"]), false),
+            (Constraints::unconstrained(), true),
+            (only(&["example.com"]), true),
+            (only(&["10.0.0.0/8"]), true),
+            (only(&["example.com", "0.0.0.0/0"]), true),
+        ] {
+            let expected = free.then_some(Fault::CertsUnconstrained);
+            let found = judged(constraints.clone(), Breadth::Constrained, Duration::ZERO);
+            assert_eq!(found, expected, "{constraints}");
+            let said = judged(constraints, Breadth::DangerUnconstrained, Duration::ZERO);
+            assert_eq!(said, None);
+        }
+    }
+}

@@ -149,13 +149,13 @@ mod tests {
 
     #[test]
     fn a_listing_is_read_with_and_without_groups() {
-        let mark = mark();
+        let (mark, another) = (mark(), mark());
         let upper = format!("SHA-256 hash: {}\nSHA-1 hash: 00\n", mark.sha256().to_uppercase());
         assert!(Native::Keychain.lists(&mark, upper.as_bytes()));
         let pairs: Vec<_> =
             mark.sha1().as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect();
         let grouped = format!("  Cert Hash(sha1): {}\r\n", pairs.join(" "));
         assert!(Native::Windows.lists(&mark, grouped.as_bytes()));
-        assert!(!Native::Windows.lists(&super::tests::mark(), grouped.as_bytes()));
+        assert!(!Native::Windows.lists(&another, grouped.as_bytes()));
     }
 }

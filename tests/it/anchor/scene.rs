@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::{ALICE, Hall};
+
 /// A machine that is none: `home`, `root`, and `work` with a store in it.
 pub(crate) struct Scene {
     directory: TempDir,
@@ -56,6 +58,28 @@ impl Scene {
 
     pub(crate) fn certs_file(&self, name: &str) -> PathBuf {
         self.work().join("certs").join(name)
+    }
+
+    /// A server on the files of the store, which lets alice in.
+    pub(crate) fn hall(&self, frame: &str) -> Hall {
+        let file = |name: &str| self.certs_file(name).display().to_string();
+        let (chain, key) = (file("server/localhost/chain.pem"), file("server/localhost/key.pem"));
+        let (trust, crl) = (file("trust.pem"), file("ca/crl.pem"));
+        Hall::of(&format!(
+            "[bind]\nports = [\"1-65535\"]\n[address]\nallow = [\"127.0.0.0/8\"]\n[handshake]\n\
+             certificate = {chain:?}\nkey = {key:?}\nclients = {trust:?}\ncrl = {crl:?}\n\
+             {ALICE}[service.frame]\n{frame}\n"
+        ))
+    }
+
+    /// Writes the bundle of a client or server, and returns where it is.
+    pub(crate) fn bundle(&self, name: &str, password: &str) -> PathBuf {
+        let file = self.home().join("password");
+        fs::write(&file, password).unwrap();
+        let bundle = self.home().join(format!("{name}.p12"));
+        let (file, out) = (file.to_str().unwrap(), bundle.to_str().unwrap());
+        self.certs(&["p12", name, "--password-file", file, "--out", out]).fine();
+        bundle
     }
 
     /// Makes a directory in the root.
@@ -113,13 +137,9 @@ impl Scene {
 
     /// The name under which the authority is put into trust stores.
     pub(crate) fn label(&self) -> String {
-        let trust = self.certs_file("trust.pem");
-        let der = self.run(
-            "openssl",
-            &["x509", "-noout", "-fingerprint", "-sha256", "-in", trust.to_str().unwrap()],
-        );
-        let digits = der.fine().trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase();
-        format!("doorward-{}", &digits[..16])
+        let rows = self.trust("status", &["--json", "--store", "system"]).said;
+        let rows: Value = serde_json::from_str(&rows).unwrap();
+        format!("doorward-{}", &rows[0]["sha256"].as_str().unwrap()[..16])
     }
 }
 

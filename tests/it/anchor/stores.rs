@@ -1,7 +1,7 @@
 //! Trust stores: put in, seen, and taken back; and everything that is refused or left alone.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -305,6 +305,23 @@ fn the_same_certificate_under_another_name_is_somebody_elses() {
     scene.trust("install", &["--yes", "--store", "nss"]).fine();
     scene.trust("uninstall", &["--store", "nss"]).fine();
     assert_eq!(scene.run("certutil", &["-L", "-d", &name]).fine(), before);
+}
+
+#[test]
+fn a_database_of_another_user_is_not_written() {
+    if !has("certutil") {
+        return;
+    }
+    let scene = Scene::new();
+    let name = database(&scene, ".pki/nssdb");
+    if chown(scene.home().join(".pki/nssdb/cert9.db"), Some(1), None).is_err() {
+        skipped("only root can give a file away");
+        return;
+    }
+    let before = scene.run("certutil", &["-L", "-d", &name]).fine();
+    scene.trust("install", &["--yes", "--store", "nss"]).failed("certs.trust-store");
+    assert_eq!(scene.run("certutil", &["-L", "-d", &name]).fine(), before);
+    assert!(!scene.certs_file("ca/installed.json").exists());
 }
 
 #[test]
