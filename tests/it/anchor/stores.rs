@@ -237,19 +237,22 @@ fn browsers_trust_it_and_then_no_more() {
     let scene = Scene::new();
     let databases =
         [".pki/nssdb", ".mozilla/firefox/a1b2c3.default"].map(|path| database(&scene, path));
-    let chain = scene.certs_file("server/localhost/chain.pem");
     let lists = || databases.clone().map(|name| scene.run("certutil", &["-L", "-d", &name]).fine());
-    for name in &databases {
-        let add = ["-A", "-d", name, "-n", "server", "-t", ",,", "-i", chain.to_str().unwrap()];
-        scene.run("certutil", &add).fine();
+    for (name, leaf) in [("server", "server/localhost"), ("client", "client/alice")] {
+        let chain = scene.certs_file(leaf).join("chain.pem");
+        for database in &databases {
+            let add = ["-A", "-d", database, "-n", name, "-t", ",,", "-i", chain.to_str().unwrap()];
+            scene.run("certutil", &add).fine();
+        }
     }
     let trusted = || {
-        databases.clone().map(|name| {
-            // As a server, and as an authority for servers alone.
-            let verified =
-                |usage| scene.run("certutil", &["-V", "-d", &name, "-n", "server", "-u", usage]);
-            assert_ne!(verified("C").code, 0);
-            verified("V").code == 0
+        databases.clone().map(|database| {
+            let verified = |name, usage| {
+                scene.run("certutil", &["-V", "-d", &database, "-n", name, "-u", usage]).code == 0
+            };
+            // An authority for servers alone: nobody asked who may be a client.
+            assert!(!verified("client", "C"));
+            verified("server", "V")
         })
     };
     let before = lists();
