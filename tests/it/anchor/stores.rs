@@ -134,6 +134,21 @@ fn what_somebody_changed_is_left_alone() {
 }
 
 #[test]
+fn what_failed_half_way_is_known_and_can_be_taken_back() {
+    let scene = Scene::new();
+    let additions = scene.folder(ADDITIONS);
+    // It cannot be run: nothing it would need is in the image.
+    fs::write(scene.folder("usr/sbin").join("update-ca-certificates"), "#!/bin/sh\n").unwrap();
+    let before = (tree(&scene.root()), tree(&scene.work()));
+    let complaint = scene.trust("install", &["--yes"]).failed("certs.tool");
+    assert!(complaint.contains("update-ca-certificates ended with exit status: 12"), "{complaint}");
+    assert_eq!(fs::read_dir(&additions).unwrap().count(), 1);
+    scene.trust("uninstall", &[]).failed("certs.tool");
+    assert!(scene.trust("uninstall", &[]).fine().contains("was gone already"));
+    assert_eq!((tree(&scene.root()), tree(&scene.work())), before);
+}
+
+#[test]
 fn what_somebody_else_installed_is_left_alone() {
     let scene = Scene::new();
     let additions = scene.folder(ADDITIONS);
