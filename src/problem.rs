@@ -123,6 +123,10 @@ faults! {
     CertsExpires, "certs.expires", "A certificate of the store is past its last day, or close to it.";
     CertsKeyTracked, "certs.key-tracked", "A private key of the store is under version control.";
     CertsNotShown, "certs.not-shown", "Nobody answered, or nobody showed a certificate.";
+    CertsUnconstrained, "certs.unconstrained", "The authority may vouch for every name, and nobody said that this is meant.";
+    CertsNotConfirmed, "certs.not-confirmed", "Nobody confirmed what would change outside of the store.";
+    CertsTool, "certs.tool", "Another program that is needed is absent, or failed.";
+    CertsTrustStore, "certs.trust-store", "A trust store is not there, is another user's, or holds something else in the place of the authority.";
     CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
     TunnelNone, "tunnel.none", "The configuration has no tunnel, so there is nothing to open.";
     TunnelBadName, "tunnel.bad-name", "A tunnel's name is empty, too long, or taken.";

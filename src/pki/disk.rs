@@ -133,6 +133,15 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), Problem> {
     fs::remove_dir_all(path).map_err(|error| unwritable(path, &error))
 }
 
+/// Removes a file; a link is refused. None there is fine.
+pub(crate) fn remove_file(path: &Path) -> Result<(), Problem> {
+    if kind_at(path)?.is_none() {
+        return Ok(());
+    }
+    fs::remove_file(path).map_err(|error| unwritable(path, &error))?;
+    sync_parent(path)
+}
+
 /// What is at the path, if anything; a symbolic link is refused.
 pub(crate) fn kind_at(path: &Path) -> Result<Option<Metadata>, Problem> {
     match fs::symlink_metadata(path) {

@@ -3,6 +3,7 @@
 //! [`Authority`] issues, [`Store`] keeps what was issued on disk, [`keyfile`] reads what others made.
 //! Nothing here ever looks at a name in a common name to decide, and nothing here is on the path of a visitor.
 
+pub mod anchor;
 mod authority;
 mod credential;
 mod disk;

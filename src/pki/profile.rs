@@ -132,6 +132,23 @@ impl Constraints {
             .is_none_or(|permitted| permitted.iter().any(|subtree| subtree.covers(host)))
     }
 
+    /// Whether there is a kind of host, by name or by address, of which it may vouch for every one.
+    ///
+    /// A constraint on one kind says nothing of the other (RFC 5280 section 4.2.1.10).
+    pub(crate) fn leave_any_host_free(&self) -> bool {
+        let Some(permitted) = &self.permitted else { return true };
+        let (mut names, mut nets) = (false, false);
+        for subtree in permitted {
+            match subtree {
+                Subtree::Dns(name) if name.is_empty() => return true,
+                Subtree::Net(net) if net.prefix_len() == 0 => return true,
+                Subtree::Dns(_) => names = true,
+                Subtree::Net(_) => nets = true,
+            }
+        }
+        !(names && nets)
+    }
+
     fn extension(&self) -> Option<NameConstraints> {
         let permitted = self.permitted.as_ref()?;
         let permitted = permitted.iter().map(general_subtree).collect();

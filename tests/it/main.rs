@@ -13,6 +13,7 @@ mod support;
 mod accept;
 #[cfg(unix)]
 mod admin;
+mod anchor;
 mod architecture;
 mod audit;
 mod bind;
@@ -33,6 +34,8 @@ mod inspect;
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod java;
+mod nss;
 mod service;
 #[cfg(target_os = "linux")]
 mod systemd;
