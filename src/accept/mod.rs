@@ -42,7 +42,7 @@ impl<S> Accepted<S> {
     /// A visitor on `stream`, seated among the strangers. Where they are too many, the oldest leaves.
     #[must_use]
     pub fn new(stream: S, peer: PeerAddr, strangers: &Strangers) -> Self {
-        Self { stream, peer, seat: strangers.seat(peer.source()) }
+        Self { stream, peer, seat: strangers.seat(peer) }
     }
 
     /// Where the visitor comes from.

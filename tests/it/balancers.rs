@@ -168,6 +168,26 @@ async fn a_network_behind_a_balancer_uses_up_only_its_own_share() {
 }
 
 #[tokio::test]
+async fn a_balancer_may_be_one_address_of_a_network_of_ipv6() {
+    let set = Set::new();
+    let text = behind_a_balancer(&set, "[accept]\nstrangers = 20\nper_source = 2")
+        .replace("\"127.0.0.5\"", "\"::1\"")
+        .replace("\"127.0.0.1:0\"", "\"[::1]:0\"")
+        .replace("\"192.0.2.0/24\"", "\"2001:db8::/32\"")
+        .replace("\"192.0.2.0/25\"", "\"2001:db8::/32\"");
+    let mut hall = Hall::of(&text);
+    let to = hall.address("echo");
+    let balancer = Visitor::new(&set, Some(&set.client("alice")));
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        silent.push(balancer.knock(to).await.unwrap());
+    }
+    let header = b"PROXY TCP6 2001:db8::7 ::1 12345 8443\r\n";
+    assert_eq!(talk(&balancer, to, header).await.unwrap(), prefixed(b"hi"));
+    assert_eq!(hall.verdict().await, "left", "nobody had to make room");
+}
+
+#[tokio::test]
 async fn a_balancer_that_is_listed_no_more_takes_its_sessions_along() {
     let set = Set::new();
     let text = behind_a_balancer(&set, "");
