@@ -176,7 +176,10 @@ fn begins_like_v1(header: &[u8]) -> bool {
 fn announced(header: &[u8], balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     let malformed = |what: &'static str| Refusal::AcceptProxyMalformed.because(what);
     let version2 = header.starts_with(SIGNATURE);
-    let local = version2 && header.get(SIGNATURE.len()) == Some(&LOCAL);
+    if version2 && header.get(SIGNATURE.len()) == Some(&LOCAL) {
+        // What follows means nothing then, whatever it is (the protocol's section 2.2).
+        return Err(Refusal::AcceptProxyLocal.bare());
+    }
     let config = ParseConfig { include_tlvs: true, allow_v1: !version2, allow_v2: version2 };
     let (parsed, length) = ProxyHeader::parse(header, config)
         .map_err(|_| malformed("it does not follow the protocol"))?;
@@ -185,9 +188,6 @@ fn announced(header: &[u8], balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     }
     if !checksum_is_right(header, &parsed)? {
         return Err(malformed("its checksum is wrong"));
-    }
-    if local {
-        return Err(Refusal::AcceptProxyLocal.bare());
     }
     let Some(address) = parsed.proxied_address() else {
         return Err(Refusal::AcceptProxyNotTcp.because("no address family, or one that is not IP"));
@@ -361,6 +361,7 @@ mod tests {
             (&v2(0x31, 0x11, &[0; 12]), "accept.proxy-malformed"),
             (&v2(0x21, 0x11, &[0; 11]), "accept.proxy-malformed"),
             (&v2(0x20, 0x00, &[]), "accept.proxy-local"),
+            (&v2(0x20, 0x77, &[1, 2]), "accept.proxy-local"),
             (&v2(0x21, 0x00, &[]), "accept.proxy-not-tcp"),
             (&v2(0x21, 0x31, &[0; 216]), "accept.proxy-not-tcp"),
             (&udp, "accept.proxy-not-tcp"),
