@@ -1,11 +1,13 @@
 //! What some protocols say before TLS, and which protocol is spoken in it.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 
 use doorward::handshake::provider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -129,6 +131,24 @@ async fn postgres_without_tls_or_with_bytes_before_it_is_refused() {
 }
 
 #[tokio::test]
+async fn silence_after_any_answer_runs_into_the_deadline_of_the_handshake() {
+    let set = Set::new();
+    let text = echo(&set, "preamble = \"postgres\"");
+    let mut hall = Hall::of(&text.replace("[handshake]", "[handshake]\ndeadline = \"300ms\""));
+    let to = hall.address("echo");
+    let begins: [&[(&[u8], u8)]; 3] =
+        [&[], &[(&GSSENC_REQUEST, b'N')], &[(&GSSENC_REQUEST, b'N'), (&SSL_REQUEST, b'S')]];
+    for requests in begins {
+        let mut silent = ask(to, requests).await;
+        assert_eq!(hall.verdict().await, "handshake.timeout");
+        drop(silent.read_to_end(&mut Vec::new()).await);
+    }
+    let mut slow = ask(to, &[]).await;
+    slow.write_all(&SSL_REQUEST[..5]).await.unwrap();
+    assert_eq!(hall.verdict().await, "handshake.timeout");
+}
+
+#[tokio::test]
 async fn elsewhere_a_request_of_postgres_is_no_tls() {
     let set = Set::new();
     let mut hall = Hall::open(&set, crate::support::ALICE);
@@ -152,6 +172,31 @@ async fn scripted_upstream(listener: TcpListener) -> String {
     String::from_utf8_lossy(&startup).replace('\0', " ")
 }
 
+/// A forward to a PostgreSQL server, for alice alone.
+fn in_front_of(set: &Set, upstream: SocketAddr) -> Hall {
+    let forward = format!("kind = \"forward\"\nto = \"{upstream}\"\npreamble = \"postgres\"");
+    let service = crate::support::ALICE.replace("kind = \"echo\"", &forward);
+    Hall::of(&format!("{}{service}", set.tables("")))
+}
+
+/// What psql says of this question, with the certificate of this client.
+async fn psql(set: &Set, to: SocketAddr, client: &str, question: &'static str) -> Output {
+    let (chain, key) = set.write_credential(client, &set.client(client));
+    let file = |path: &Path| path.display().to_string();
+    let words = format!(
+        "host=127.0.0.1 port={} user=someone dbname=postgres sslmode=verify-full sslcert={} sslkey={} sslrootcert={}",
+        to.port(),
+        file(&chain),
+        file(&key),
+        file(&set.path("trust.pem"))
+    );
+    let asked = move || {
+        let mut command = Command::new("psql");
+        command.arg(words).args(["-XAtc", question]).env("HOME", "/nonexistent").output().unwrap()
+    };
+    tokio::task::spawn_blocking(asked).await.unwrap()
+}
+
 #[tokio::test]
 async fn psql_verifies_the_server_and_gets_through_with_its_certificate_alone() {
     if !has("psql") {
@@ -159,39 +204,93 @@ async fn psql_verifies_the_server_and_gets_through_with_its_certificate_alone() 
     }
     let set = Set::new();
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let forward = format!(
-        "kind = \"forward\"\nto = \"{}\"\npreamble = \"postgres\"",
-        upstream.local_addr().unwrap()
-    );
-    let service = crate::support::ALICE.replace("kind = \"echo\"", &forward);
-    let mut hall = Hall::of(&format!("{}{service}", set.tables("")));
+    let mut hall = in_front_of(&set, upstream.local_addr().unwrap());
     let to = hall.address("echo");
-    let psql = |credential: &str| {
-        let (chain, key) = set.write_credential(credential, &set.client(credential));
-        let file = |path: &std::path::Path| path.display().to_string();
-        let words = format!(
-            "host=127.0.0.1 port={} user=someone dbname=x sslmode=verify-full sslcert={} sslkey={} sslrootcert={}",
-            to.port(),
-            file(&chain),
-            file(&key),
-            file(&set.path("trust.pem"))
-        );
-        tokio::task::spawn_blocking(move || {
-            Command::new("psql")
-                .arg(words)
-                .args(["-c", "select 0"])
-                .env("HOME", "/nonexistent")
-                .output()
-                .unwrap()
-        })
-    };
-    let stranger = psql("mallory").await.unwrap();
+    let stranger = psql(&set, to, "mallory", "select 0").await;
     assert!(!stranger.status.success());
     assert_eq!(hall.verdict().await, "identity.not-permitted");
     let served = tokio::spawn(scripted_upstream(upstream));
-    let output = psql("alice").await.unwrap();
+    let output = psql(&set, to, "alice", "select 0").await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(served.await.unwrap().contains("user someone"));
     assert_eq!(hall.verdict().await, "left");
+}
+
+/// A real PostgreSQL server on a free port, that ends with the test.
+struct Postgres {
+    child: Child,
+    at: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Postgres {
+    /// One that asks for no password: who gets as far as to it may come in.
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = directory.path().join("data");
+        let mut initdb = as_nobody("initdb");
+        initdb.args(["-A", "trust", "-U", "someone", "--no-sync", "-D"]).arg(&data);
+        let made = initdb.current_dir(directory.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut postgres = as_nobody("postgres");
+        postgres.arg("-D").arg(&data).args(["-c", "fsync=off", "-c", "unix_socket_directories="]);
+        postgres.args(["-h", "127.0.0.1", "-p", &at.port().to_string()]);
+        postgres.current_dir(directory.path()).stderr(Stdio::null());
+        Self { child: postgres.spawn().unwrap(), at, _directory: directory }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // At SIGINT it takes its children along, which a kill would leave behind.
+        let stop = format!("kill -s INT {}", self.child.id());
+        drop(Command::new("sh").args(["-c", &stop]).status());
+        drop(self.child.wait());
+    }
+}
+
+/// PostgreSQL does not run as root.
+fn as_nobody(program: &str) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let id = NOBODY.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", program]);
+    command
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+const NOBODY: u32 = 65_534;
+
+#[tokio::test]
+async fn a_real_postgresql_server_answers_through_the_door() {
+    if !["psql", "initdb", "postgres", "setpriv"].into_iter().all(has) {
+        return;
+    }
+    let set = Set::new();
+    let server = Postgres::start();
+    let mut hall = in_front_of(&set, server.at);
+    let to = hall.address("echo");
+    let question = "select repeat('door', 3), count(*) from generate_series(1, 100000)";
+    let answer = loop {
+        // It says that it is there a moment before it is ready.
+        let output = psql(&set, to, "alice", question).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = hall.verdict().await;
+        if output.status.success() {
+            assert_eq!(code, "left");
+            break String::from_utf8(output.stdout).unwrap();
+        }
+        assert!(code == "service.unreachable" || said.contains("starting up"), "{code}: {said}");
+    };
+    assert_eq!(answer, "doordoordoor|100000\n");
 }
