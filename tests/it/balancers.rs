@@ -296,7 +296,8 @@ async fn haproxy_in_front_announces_its_clients_in_both_versions() {
                 assert_eq!(visit.peer.ip().to_string(), "127.0.0.7");
                 break;
             }
-            assert_eq!(code, "handshake.closed", "{event:?}");
+            // It tries the server before it sends anybody there, and may hang up before or after its header.
+            assert!(["handshake.closed", "accept.proxy-missing"].contains(&code), "{event:?}");
         }
     }
 }

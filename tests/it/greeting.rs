@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use doorward::handshake::provider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -217,67 +216,13 @@ async fn psql_verifies_the_server_and_gets_through_with_its_certificate_alone() 
     assert_eq!(hall.verdict().await, "left");
 }
 
-/// A real PostgreSQL server on a free port, that ends with the test.
-struct Postgres {
-    child: Child,
-    at: SocketAddr,
-    _directory: TempDir,
-}
-
-impl Postgres {
-    /// One that asks for no password: who gets as far as to it may come in.
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        if is_root() {
-            std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let data = directory.path().join("data");
-        let mut initdb = as_nobody("initdb");
-        initdb.args(["-A", "trust", "-U", "someone", "--no-sync", "-D"]).arg(&data);
-        let made = initdb.current_dir(directory.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut postgres = as_nobody("postgres");
-        postgres.arg("-D").arg(&data).args(["-c", "fsync=off", "-c", "unix_socket_directories="]);
-        postgres.args(["-h", "127.0.0.1", "-p", &at.port().to_string()]);
-        postgres.current_dir(directory.path()).stderr(Stdio::null());
-        Self { child: postgres.spawn().unwrap(), at, _directory: directory }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // At SIGINT it takes its children along, which a kill would leave behind.
-        let stop = format!("kill -s INT {}", self.child.id());
-        drop(Command::new("sh").args(["-c", &stop]).status());
-        drop(self.child.wait());
-    }
-}
-
-/// PostgreSQL does not run as root.
-fn as_nobody(program: &str) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    let id = NOBODY.to_string();
-    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", program]);
-    command
-}
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-const NOBODY: u32 = 65_534;
-
 #[tokio::test]
 async fn a_real_postgresql_server_answers_through_the_door() {
-    if !["psql", "initdb", "postgres", "setpriv"].into_iter().all(has) {
+    if !crate::postgres::is_there() {
         return;
     }
     let set = Set::new();
-    let server = Postgres::start();
+    let server = crate::postgres::Postgres::start();
     let mut hall = in_front_of(&set, server.at);
     let to = hall.address("echo");
     let question = "select repeat('door', 3), count(*) from generate_series(1, 100000)";

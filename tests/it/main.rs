@@ -25,6 +25,8 @@ mod greeting;
 mod forward;
 mod handshake;
 mod peers;
+mod postgres;
+mod ready;
 mod balancers;
 mod reload;
 mod renewal;
