@@ -52,6 +52,8 @@ pub(crate) struct Ground {
 /// When a session has to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Closing {
+    /// From now on nobody new comes in; who is in goes on as before.
+    pub(crate) retire: CancellationToken,
     /// From now on nothing new is begun.
     pub(crate) drain: CancellationToken,
     /// Whatever still runs is cut.

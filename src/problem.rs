@@ -92,6 +92,7 @@ faults! {
     AdminNoServer, "admin.no-server", "No server answers at the admin socket.";
     AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";
     AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
+    AdminRefused, "admin.refused", "The running server does not do what it was asked over its admin socket.";
     AdminBadUser, "admin.bad-user", "A user of the admin socket does not exist on this machine.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
     SandboxOff, "sandbox.off", "The sandbox is switched off.";

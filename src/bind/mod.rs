@@ -23,7 +23,7 @@ pub use interfaces::Interfaces;
 pub use listen::Listen;
 pub use scope::{PortRange, Scope, ScopeRule};
 #[cfg(unix)]
-pub use unix::{SocketFile, open_unix};
+pub use unix::{SocketFile, open_unix, replace_unix};
 
 /// Where listening sockets may be, judged for every one of them, before and after it is bound.
 ///

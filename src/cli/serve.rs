@@ -4,12 +4,12 @@ mod report;
 
 use std::path::Path;
 
-use doorward::admin::Admin;
+use doorward::admin::{Admin, Predecessor};
 use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
-use doorward::problem::{Fault, Problem};
-use doorward::sandbox::Sandbox;
+use doorward::problem::{Fault, Problem, Severity};
+use doorward::sandbox::{self, Sandbox};
 use doorward::server::{self, Control, Server};
 use doorward::service::run::Keeper;
 use doorward::systemd::Systemd;
@@ -29,6 +29,18 @@ use super::{ConfigFile, Exit, screen};
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
+    /// Take the place of the server that runs with this configuration, without a refused connection: its listening
+    /// sockets are taken over through its admin socket, and it drains when this one is ready.
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// A server that could be started, and what stands beside it.
+struct Opened {
+    server: Server,
+    admin: Option<Admin>,
+    sandbox: Sandbox,
+    predecessor: Option<Predecessor>,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -43,13 +55,14 @@ pub(super) fn run(args: &Args) -> Exit {
     {
         return refuse(&[problem]);
     }
-    let (server, admin, sandbox) = match open(&config, &mut warnings) {
+    let opened = match open(&config, args.take_over, &mut warnings) {
         Ok(opened) => opened,
         Err(problems) => {
             warnings.extend(problems);
             return refuse(&warnings);
         }
     };
+    let Opened { server, admin, sandbox, predecessor } = opened;
     screen::tell_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
@@ -68,6 +81,9 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
+        if let Some(Err(gone)) = predecessor.map(Predecessor::retire) {
+            screen::tell(gone);
+        }
         let systemd = Systemd::of_this_process();
         systemd.ready(&report::status(server.listeners()));
         report::print(&config, &server, &sandbox, &args.config.config);
@@ -78,17 +94,37 @@ pub(super) fn run(args: &Args) -> Exit {
 /// Opens the sockets, then enters the sandbox; the runtime must not have a thread yet that stays outside.
 fn open(
     config: &Config,
+    take_over: bool,
     warnings: &mut Vec<Problem>,
-) -> Result<(Server, Option<Admin>, Sandbox), Vec<Problem>> {
+) -> Result<Opened, Vec<Problem>> {
     let listeners: Vec<_> = config.services.iter().flat_map(|service| &service.listen).collect();
     warnings.extend(bind::adopt(&listeners)?);
-    let server = Server::open(config)?;
+    let mut predecessor = take_over.then(|| predecessor(config)).transpose()?;
+    let sockets = predecessor.as_mut().map(Predecessor::sockets).unwrap_or_default();
+    let server = Server::succeed(config, sockets)?;
     warnings.extend_from_slice(server.warnings());
-    let admin = config.admin.as_ref().map(Admin::open).transpose();
+    let open = if predecessor.is_some() { Admin::replace } else { Admin::open };
+    let admin = config.admin.as_ref().map(open).transpose();
     let admin = admin.map_err(|problem| vec![problem])?;
     let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
     warnings.extend_from_slice(sandbox.warnings());
-    Ok((server, admin, sandbox))
+    Ok(Opened { server, admin, sandbox, predecessor })
+}
+
+/// The server whose place is to be taken.
+fn predecessor(config: &Config) -> Result<Predecessor, Vec<Problem>> {
+    let one = |problem| vec![problem];
+    let Some(admin) = &config.admin else {
+        let what = "there is no [admin] socket, over which the running server could be asked";
+        let remedy = "add one, restart once without --take-over, and use it from then on";
+        return Err(one(Problem::error(Fault::AdminNoSocket, what, remedy)));
+    };
+    let foreseen = sandbox::foresee(&config.sandbox);
+    // Nothing may refuse once the admin socket was replaced.
+    if foreseen.iter().any(|problem| problem.severity() == Severity::Error) {
+        return Err(foreseen);
+    }
+    Predecessor::ask(&admin.socket.value).map_err(one)
 }
 
 async fn guard(server: Server, signals: Signals, systemd: Systemd, admin: Option<Admin>) -> Exit {

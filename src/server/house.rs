@@ -1,6 +1,7 @@
 //! The house: the services with their rooms, and the sockets that lead to them, as of the last change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -69,13 +70,14 @@ impl Change {
 }
 
 impl House {
-    /// Opens every socket of a configuration. Nobody is let in yet.
+    /// Opens every socket of a configuration that is not among those of another server. Nobody is let in yet.
     ///
     /// # Errors
     /// Every socket the system refuses; none stays open then.
     pub(super) fn open(
         config: Arc<Config>,
         ready: Ready,
+        mut handed: Vec<TcpListener>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let Ready { handshake, budgets, ground, wanted, behind, warnings } = ready;
         let mut house = Self {
@@ -96,7 +98,8 @@ impl House {
         house.furnish(&behind);
         let mut problems = Vec::new();
         for wanted in wanted {
-            match (Doors::open(&wanted, &house.ground), house.services.get(&wanted.service)) {
+            let entrance = Doors::take_or_open(&wanted, &house.ground, &mut handed);
+            match (entrance, house.services.get(&wanted.service)) {
                 (Ok(entrance), Some(guarded)) => {
                     house.doors.add(entrance, guarded.rooms.subscribe());
                 }

@@ -10,7 +10,7 @@ mod renewal;
 pub mod status;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
@@ -61,10 +62,21 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
+        Self::succeed(config, Vec::new())
+    }
+
+    /// As [`Server::open`], with the sockets of a server that goes on listening on them until this one serves.
+    ///
+    /// A socket that is wanted passes the same policy as an own one. One that nobody wants is closed here, and
+    /// a port of 0 is never one of them.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn succeed(config: &Config, sockets: Vec<TcpListener>) -> Result<Self, Vec<Problem>> {
         Renewal::revive(config);
         let watch = Watch::new(&config.files());
         let ready = prepare(config, None)?;
-        let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
+        let (house, warnings) = House::open(Arc::new(config.clone()), ready, sockets)?;
         let (control, orders) = control::pair();
         let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
         let renewal = None;
@@ -129,25 +141,32 @@ impl Server {
         let mut broken = None;
         if let Err(problem) = self.keep(&closing).await {
             broken = Some(problem);
-            closing.drain.cancel();
+            self.control.drain();
         }
         visitors.close();
-        let enough = sleep(self.house.config.drain);
-        tokio::pin!(enough);
-        loop {
-            tokio::select! {
-                () = visitors.wait() => break,
-                () = &mut enough => break,
-                () = closing.cut.cancelled() => break,
-                order = self.orders.next() => self.obey_draining(order),
-            }
-        }
+        self.while_they_leave(&visitors, &closing.drain).await;
+        self.control.drain();
+        self.while_they_leave(&visitors, &closing.cut).await;
         self.orders.close();
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
         self.audit.close();
         broken.map_or(Ok(()), Err)
+    }
+
+    /// Waits for the last visitor, for the time that a drain has, or until `enough` is said.
+    async fn while_they_leave(&mut self, visitors: &TaskTracker, enough: &CancellationToken) {
+        let late = sleep(self.house.config.drain);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                () = visitors.wait() => return,
+                () = &mut late => return,
+                () = enough.cancelled() => return,
+                order = self.orders.next() => self.obey_draining(order),
+            }
+        }
     }
 
     /// Looks after doors, files and orders until the server drains or a door breaks.
@@ -159,7 +178,7 @@ impl Server {
         loop {
             let order = tokio::select! {
                 biased;
-                () = closing.drain.cancelled() => return Ok(()),
+                () = closing.retire.cancelled() => return Ok(()),
                 ended = self.house.doors.ended() => {
                     ended?;
                     continue;
@@ -195,6 +214,7 @@ impl Server {
                 }
                 answer.give(if added { Ok(()) } else { Err(too_many_bans()) });
             }
+            Order::Sockets(answer) => answer.give(self.house.doors.handles()),
             Order::Lift(network, answer) => {
                 let lifted = self.house.ban(|bans| bans.lift(network));
                 if lifted {
@@ -210,6 +230,7 @@ impl Server {
         match order {
             Order::Status(answer) => answer.give(Status { draining: true, ..self.status() }),
             Order::Reload(answer) => answer.give(Err(vec![stopping()])),
+            Order::Sockets(answer) => answer.give(Ok(Vec::new())),
             Order::Ban(_, _, answer) | Order::Lift(_, answer) => answer.give(Err(stopping())),
         }
     }

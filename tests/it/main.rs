@@ -39,6 +39,8 @@ mod sandbox;
 mod java;
 mod nss;
 mod service;
+#[cfg(unix)]
+mod succession;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod trust;
