@@ -30,6 +30,7 @@ mod ready;
 mod balancers;
 mod reload;
 mod renewal;
+mod incidents;
 mod inspect;
 // They look into /proc, and count on a keeper.
 #[cfg(target_os = "linux")]

@@ -109,7 +109,7 @@ async fn an_authority_that_is_trusted_no_more_takes_its_clients_along() {
 }
 
 /// The tables of a configuration that lets several addresses of loopback be listened on.
-fn file(set: &Set, scope: &str, services: &str) -> PathBuf {
+pub(crate) fn file(set: &Set, scope: &str, services: &str) -> PathBuf {
     let tables = set.tables("").replace("[bind]\n", &format!("[bind]\nscope = {scope}\n"));
     set.write("doorward.toml", format!("{tables}\n{services}").as_bytes())
 }
