@@ -43,6 +43,8 @@ mod service;
 #[cfg(unix)]
 mod succession;
 #[cfg(target_os = "linux")]
+mod soak;
+#[cfg(target_os = "linux")]
 mod systemd;
 mod trust;
 mod tunnel;
