@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Accepted, Strangers};
+use super::{Accepted, Socket, Strangers};
 use crate::backoff::Backoff;
 use crate::peer::PeerAddr;
 
@@ -59,14 +59,14 @@ impl Door {
     ///
     /// # Errors
     /// [`Trouble`], sorted; it never waits by itself.
-    pub async fn next(&mut self) -> Result<Accepted<TcpStream>, Trouble> {
+    pub async fn next(&mut self) -> Result<Accepted<Socket>, Trouble> {
         let (stream, address) = match self.listener.accept().await {
             Ok(visitor) => visitor,
             Err(error) => return Err(self.sort(error)),
         };
         self.backoff.reset();
         tune(&stream).map_err(Trouble::Peer)?;
-        Ok(Accepted::new(stream, PeerAddr::new(address), &self.strangers))
+        Ok(Accepted::new(Socket::new(stream), PeerAddr::new(address), &self.strangers))
     }
 
     fn sort(&mut self, error: io::Error) -> Trouble {

@@ -4,6 +4,7 @@ mod balancers;
 mod descriptors;
 mod door;
 mod members;
+mod socket;
 mod strangers;
 
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ pub use descriptors::{Descriptors, descriptors};
 pub(crate) use door::{Culprit, culprit};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};
+pub use socket::Socket;
 pub use strangers::{StrangerSeat, Strangers};
 
 /// How many visitors there may be at once.

@@ -195,16 +195,31 @@ impl FrameReader {
         }
     }
 
-    /// Reads once, at most as much as the frame gate wants to keep; false at the end.
+    /// Reads, at most as much as the frame gate wants to keep; false at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Refused>> {
-        let wanted = self.decoder.wanted(&self.buffer).clamp(1, LARGEST_READ);
-        self.buffer.reserve(wanted);
-        let mut room = (&mut self.buffer).limit(wanted);
-        match ready!(poll_read_buf(Pin::new(&mut self.half), cx, &mut room)) {
-            Ok(read) => Poll::Ready(Ok(read > 0)),
-            // A visitor that vanished has ended its side; half a message is noticed by the decoder.
-            Err(_) => Poll::Ready(Ok(false)),
+        let before = self.buffer.len();
+        loop {
+            let wanted = self.decoder.wanted(&self.buffer).clamp(1, LARGEST_READ);
+            self.buffer.reserve(wanted);
+            let mut room = (&mut self.buffer).limit(wanted);
+            let read = match poll_read_buf(Pin::new(&mut self.half), cx, &mut room) {
+                Poll::Ready(Ok(read)) => read,
+                // A visitor that vanished has ended its side; half a message is noticed by the decoder.
+                Poll::Ready(Err(_)) => 0,
+                Poll::Pending if self.buffer.len() == before => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Ok(true)),
+            };
+            if read == 0 || !self.gathers() {
+                // An end that comes behind something is told again when that is passed on.
+                return Poll::Ready(Ok(self.buffer.len() > before));
+            }
         }
+    }
+
+    /// Whether what comes next may go on together with what is there.
+    fn gathers(&self) -> bool {
+        let most = self.policy.max().min(MOST_GATHERED);
+        self.policy.kind() == FrameKind::Raw && self.buffer.len() < most
     }
 
     /// Nothing to read now: the deadlines, and the end of a drained session.
@@ -382,6 +397,8 @@ fn after(from: Instant, wait: Duration) -> Instant {
 
 /// One TLS record carries 16 KiB (RFC 8446 section 5.1).
 const LARGEST_READ: usize = 16 * 1024;
+/// What is there of a stream without messages goes on together: a system call for every record would cost more.
+const MOST_GATHERED: usize = 64 * 1024;
 /// Answers are gathered up to this before the service is made to wait for the visitor.
 const MOST_UNSENT: usize = 64 * 1024;
 /// A visitor that reads nothing for so long holds its seat for nothing.
