@@ -73,17 +73,18 @@ pub(crate) async fn walk(
         let refused = Refusal::ServiceRemoved.bare();
         return audit.record(Event::Refused(visit, refused, None), Instant::now());
     };
-    let introduced = match rooms.introduce(accepted, closing).await {
+    let introduced = match Box::pin(rooms.introduce(accepted, closing)).await {
         Ok(introduced) => introduced,
         Err(refused) => return audit.record(Event::Refused(visit, refused, None), Instant::now()),
     };
     let visit = visit.of(&introduced);
-    match rooms.enter(introduced, closing).await {
+    // A handshake takes far more room than a session, which keeps its own for hours.
+    match Box::pin(rooms.enter(introduced, closing)).await {
         Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
         Err(leaving) => {
             let (refused, presented, parting) = leaving.into_parts();
             audit.record(Event::Refused(visit, refused, presented), Instant::now());
-            parting.say().await;
+            Box::pin(parting.say()).await;
         }
     }
 }

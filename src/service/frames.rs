@@ -206,7 +206,10 @@ impl FrameReader {
                 Poll::Ready(Ok(read)) => read,
                 // A visitor that vanished has ended its side; half a message is noticed by the decoder.
                 Poll::Ready(Err(_)) => 0,
-                Poll::Pending if self.buffer.len() == before => return Poll::Pending,
+                Poll::Pending if self.buffer.len() == before => {
+                    give_back(&mut self.buffer);
+                    return Poll::Pending;
+                }
                 Poll::Pending => return Poll::Ready(Ok(true)),
             };
             if read == 0 || !self.gathers() {
@@ -379,6 +382,13 @@ impl Sink<Bytes> for Frames {
 impl std::fmt::Debug for Frames {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frames").field("tally", self.tally()).finish_non_exhaustive()
+    }
+}
+
+/// Whoever waits may wait for long, and most who are there wait: what was made ready for reading is not kept.
+pub(crate) fn give_back(buffer: &mut BytesMut) {
+    if buffer.is_empty() {
+        *buffer = BytesMut::new();
     }
 }
 
