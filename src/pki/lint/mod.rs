@@ -60,10 +60,14 @@ pub enum Verifier {
     Doorward,
     /// rustls with webpki.
     Rustls,
+    /// `OpenSSL`, as it is by default on a current system.
+    OpenSsl,
     /// `OpenSSL` with `-x509_strict`.
     OpenSslStrict,
     /// Python from 3.13 on, whose default is `VERIFY_X509_STRICT`.
     Python313,
+    /// Node.js.
+    Node,
     /// Go's crypto/x509.
     Go,
     /// macOS and iOS.
@@ -78,8 +82,10 @@ impl Verifier {
             Self::Everyone => "every verifier",
             Self::Doorward => "doorward",
             Self::Rustls => "rustls",
+            Self::OpenSsl => "openssl",
             Self::OpenSslStrict => "openssl -x509_strict",
             Self::Python313 => "Python 3.13",
+            Self::Node => "Node",
             Self::Go => "Go",
             Self::Apple => "Apple",
         }

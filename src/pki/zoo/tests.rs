@@ -222,6 +222,31 @@ fn other_programs_say_of_each_exhibit_what_the_table_says() {
 }
 
 #[test]
+fn what_is_foreseen_of_other_programs_is_what_they_say() {
+    for (kind, by_openssl, by_python, by_node) in TABLE {
+        let broken = Exhibit::make(*kind, Defect::Present).unwrap();
+        let said = [
+            (Verifier::OpenSslStrict, by_openssl),
+            (Verifier::Python313, by_python),
+            (Verifier::Node, by_node),
+        ];
+        for (verifier, said) in said {
+            // What a server does not even load, a client never sees.
+            if said.starts_with("load: ") {
+                continue;
+            }
+            let foreseen = broken.foresee(verifier, OffsetDateTime::now_utc());
+            assert_eq!(foreseen.is_ok(), *said == "fine", "{kind} {verifier:?} {foreseen:?}");
+            assert!(foreseen.err().is_none_or(|refused| refused.by() == verifier), "{kind}");
+        }
+        let mended = Exhibit::make(*kind, Defect::Absent).unwrap();
+        for verifier in [Verifier::Rustls, Verifier::OpenSsl, Verifier::Go, Verifier::Apple] {
+            assert_eq!(mended.foresee(verifier, OffsetDateTime::now_utc()), Ok(()), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn other_programs_take_each_exhibit_without_its_defect() {
     for kind in Kind::ALL.iter().copied() {
         let dir = tempfile::tempdir().unwrap();
