@@ -110,3 +110,4 @@ pub mod config;
 pub mod server;
 pub mod admin;
 pub mod proof;
+pub mod fit;

@@ -128,6 +128,10 @@ faults! {
     CertsNotConfirmed, "certs.not-confirmed", "Nobody confirmed what would change outside of the store.";
     CertsTool, "certs.tool", "Another program that is needed is absent, or failed.";
     CertsTrustStore, "certs.trust-store", "A trust store is not there, is another user's, or holds something else in the place of the authority.";
+    CertsUnnamedListener, "certs.unnamed-listener", "The server's certificate does not stand for an address that it listens on.";
+    CertsNameUnheld, "certs.name-unheld", "A name that a service permits is in no client certificate of the store.";
+    CertsClientUnused, "certs.client-unused", "A client certificate of the store that no service permits.";
+    CertsClientRefused, "certs.client-refused", "A client that a service permits would be turned away in the handshake.";
     CertsInventoryMismatch, "certs.inventory-mismatch", "The files of the store and its inventory contradict each other.";
     TunnelNone, "tunnel.none", "The configuration has no tunnel, so there is nothing to open.";
     TunnelBadName, "tunnel.bad-name", "A tunnel's name is empty, too long, or taken.";

@@ -1,5 +1,6 @@
 //! The verbs of `doorward certs`, run as an operator runs them.
 
+mod check;
 mod disk;
 mod encrypted;
 mod killed;

@@ -10,7 +10,7 @@ use doorward::proof::{Trial, prove};
 use serde_json::json;
 
 use super::passphrase::Source;
-use super::{Directory, Done, Exit, day, moment, near, screen, word};
+use super::{Directory, Done, Exit, block_on, day, moment, near, screen, word};
 
 /// Makes an authority, a server certificate, client certificates and a revocation list, and proves them.
 ///
@@ -67,12 +67,7 @@ pub(super) fn run(args: &Args) -> Done {
     let plan = plan(args)?;
     let (store, authority) = Store::create_with_authority(&args.directory.dir, &plan)?;
     let layout = store.layout();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            let message = format!("the certificates are made but not proven: {error}");
-            Problem::error(Fault::CertsCryptography, message, "look at the limits of this user")
-        })?;
-    let trials = runtime.block_on(prove(layout, &plan, &authority))?;
+    let trials = block_on(prove(layout, &plan, &authority))??;
     let proven = !trials.is_empty() && trials.iter().all(Trial::is_right);
     if args.json {
         screen::say(json!({
