@@ -60,7 +60,7 @@ enum Whose {
     Rustls,
     /// OpenSSL with the defaults of a current Linux distribution.
     Openssl,
-    /// OpenSSL with -x509_strict.
+    /// The same, asked to be strict.
     OpensslStrict,
     /// Python from 3.13 on, which is strict by default.
     Python313,
@@ -138,9 +138,11 @@ fn tell(args: &Args, verdict: Result<(), Foreseen>) -> Exit {
         return exit;
     }
     let lists = if args.crl.is_empty() { "; nobody asked whether it is revoked" } else { "" };
-    let by = match args.verifier {
-        Whose::Doorward => String::new(),
-        other => format!(" by {}, as far as its rules are known", other.verifier().word()),
+    let verifier = args.verifier.verifier();
+    let by = if verifier == Verifier::Doorward {
+        String::new()
+    } else {
+        format!(" by {}, as far as its rules are known", verifier.word())
     };
     screen::say(format_args!("{}: believed as a {role}{by}{lists}", args.file.display()));
     exit
