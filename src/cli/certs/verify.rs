@@ -66,6 +66,8 @@ enum Whose {
     Python313,
     /// Node.js.
     Node,
+    /// GnuTLS, as curl and wget of some distributions use it.
+    Gnutls,
     /// Go's crypto/x509.
     Go,
     /// macOS and iOS.
@@ -81,6 +83,7 @@ impl Whose {
             Self::OpensslStrict => Verifier::OpenSslStrict,
             Self::Python313 => Verifier::Python313,
             Self::Node => Verifier::Node,
+            Self::Gnutls => Verifier::GnuTls,
             Self::Go => Verifier::Go,
             Self::Apple => Verifier::Apple,
         }

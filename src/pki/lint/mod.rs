@@ -68,6 +68,8 @@ pub enum Verifier {
     Python313,
     /// Node.js.
     Node,
+    /// `GnuTLS`.
+    GnuTls,
     /// Go's crypto/x509.
     Go,
     /// macOS and iOS.
@@ -86,6 +88,7 @@ impl Verifier {
             Self::OpenSslStrict => "openssl -x509_strict",
             Self::Python313 => "Python 3.13",
             Self::Node => "Node",
+            Self::GnuTls => "GnuTLS",
             Self::Go => "Go",
             Self::Apple => "Apple",
         }

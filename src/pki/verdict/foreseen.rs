@@ -164,6 +164,10 @@ impl Question<'_> {
 fn falls_back(verifier: Verifier) -> bool {
     matches!(
         verifier,
-        Verifier::OpenSsl | Verifier::OpenSslStrict | Verifier::Python313 | Verifier::Node
+        Verifier::OpenSsl
+            | Verifier::OpenSslStrict
+            | Verifier::Python313
+            | Verifier::Node
+            | Verifier::GnuTls
     )
 }
