@@ -4,6 +4,7 @@ mod check;
 mod disk;
 mod encrypted;
 mod killed;
+mod pkilint;
 mod together;
 
 use std::collections::BTreeMap;
