@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
@@ -223,6 +224,23 @@ impl Store {
     pub fn publish_revocations(&self) -> Result<(), Problem> {
         let _lock = lock(&self.layout)?;
         Publication::prepare(&self.layout, &self.authority()?, &[], None)?.publish()
+    }
+
+    /// When the revocation list was published and when it ends, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Fault::CertsUnreadable`] where there is none that can be read.
+    pub fn revocations_last(&self) -> Result<(i64, i64), Problem> {
+        let path = self.layout.revocations();
+        let unreadable = || {
+            let message = format!("{} holds no revocation list with an end", path.display());
+            Problem::error(Fault::CertsUnreadable, message, "publish it: doorward certs crl")
+        };
+        let list = keyfile::read_crls(&path)?.into_iter().next().ok_or_else(unreadable)?;
+        let parsed = CertificateRevocationList::from_der(&list);
+        let (_, parsed) = parsed.map_err(|_| unreadable())?;
+        let ends = parsed.next_update().ok_or_else(unreadable)?;
+        Ok((parsed.last_update().timestamp(), ends.timestamp()))
     }
 
     /// Everything the store has issued, its authority included, the oldest first.

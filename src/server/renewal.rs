@@ -1,4 +1,5 @@
-//! The server's own certificate, renewed in time from the development store beside it.
+//! The server's own certificate, renewed in time from the development store beside it, and the store's revocation
+//! list, which lets nobody in once it has ended.
 //!
 //! Only who asks for it gets it, and only on a machine that nobody else reaches: the authority's key has to be
 //! beside the service. The new files are picked up as any changed file is.
@@ -59,6 +60,9 @@ impl Renewal {
         if renewal.find().is_ok_and(|(_, filed)| ended(&filed)) {
             tell(renewal.look().unwrap_or_default().as_ref());
         }
+        if renewal.publish().unwrap_or(false) {
+            tell_of_the_list();
+        }
     }
 
     /// Looks at once and then every hour until the server drains; after a failure sooner, then less and less often.
@@ -66,7 +70,12 @@ impl Renewal {
         let mut backoff = Backoff::new(FIRST_RETRY, BETWEEN_LOOKS);
         loop {
             let this = self.clone();
-            let looked = tokio::task::spawn_blocking(move || this.look());
+            let looked = tokio::task::spawn_blocking(move || {
+                if this.publish()? {
+                    tell_of_the_list();
+                }
+                this.look()
+            });
             let looked = tokio::select! {
                 () = closing.drain.cancelled() => return,
                 looked = looked => looked,
@@ -112,6 +121,18 @@ impl Renewal {
             return Err(Problem::error(Fault::CertsExpires, message, remedy));
         }
         store.renew(&filed, None).map(Some)
+    }
+
+    /// Publishes the revocation list anew where less than a third of its time is left; whether it did.
+    fn publish(&self) -> Result<bool, Problem> {
+        let store = Store::open(&self.directory)?;
+        let (began, ends) = store.revocations_last()?;
+        let life = ends.saturating_sub(began);
+        let left = ends.saturating_sub(OffsetDateTime::now_utc().unix_timestamp());
+        if left.saturating_mul(3) >= life {
+            return Ok(false);
+        }
+        store.publish_revocations().map(|()| true)
     }
 
     /// The store and the certificate in it, where it can be renewed.
@@ -168,6 +189,10 @@ fn tell(renewed: Option<&Renewed>) {
     if let Some(Renewed { serial, not_after, .. }) = renewed {
         tracing::info!(%serial, until = %not_after.date(), "the server's certificate is renewed");
     }
+}
+
+fn tell_of_the_list() {
+    tracing::info!("the revocation list is published anew");
 }
 
 /// The path without links and dots.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pki::{HostName, Plan, Serial};
+use crate::pki::{HostName, Plan, RevocationList, Serial};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -33,6 +33,28 @@ fn what_is_due_is_renewed_and_what_is_not_stays() {
     let renewed = renewal.look().unwrap().unwrap();
     assert_eq!(serial(&renewal), renewed.serial);
     assert_ne!(renewed.serial, old);
+}
+
+#[test]
+fn a_revocation_list_is_published_anew_in_its_last_third() {
+    let (_dir, renewal) = site(20);
+    let store = Store::open(&renewal.directory).unwrap();
+    let path = store.layout().revocations();
+    assert!(!renewal.publish().unwrap());
+    let now = OffsetDateTime::now_utc();
+    let days = time::Duration::days;
+    let signed = |ends| {
+        let list = RevocationList::new(7).valid(now - days(20), now + ends);
+        list.sign_pem(&store.authority().unwrap()).unwrap()
+    };
+    fs::write(&path, signed(days(11)).as_bytes()).unwrap();
+    assert!(!renewal.publish().unwrap());
+    for left in [days(9), days(-1)] {
+        fs::write(&path, signed(left).as_bytes()).unwrap();
+        assert!(renewal.publish().unwrap());
+        let (_, ends) = store.revocations_last().unwrap();
+        assert!(ends > (now + days(25)).unix_timestamp());
+    }
 }
 
 #[test]
