@@ -103,6 +103,7 @@ pub mod service;
 pub mod audit;
 pub(crate) mod connection;
 pub mod config;
+pub mod paper;
 pub mod server;
 pub mod admin;
 pub mod client;

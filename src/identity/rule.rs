@@ -39,7 +39,9 @@ impl IdentityRule {
         self.from.as_deref()
     }
 
-    pub(super) fn covers(&self, peer: PeerAddr) -> bool {
+    /// Whether it speaks of visitors from this address.
+    #[must_use]
+    pub fn covers(&self, peer: PeerAddr) -> bool {
         self.from
             .as_ref()
             .is_none_or(|from| from.iter().any(|network| network.contains(&peer.ip())))

@@ -1,22 +1,10 @@
-//! `doorward explain`: what a code means, and what to do about it.
+//! `doorward explain CODE`: what a code means, and what to do about it.
 
 use doorward::problem::Fault;
 use doorward::refusal::Refusal;
 use serde_json::json;
 
-use super::{Exit, screen};
-
-/// Explains a code from the log, from check, or from a start that was refused.
-///
-/// Without a code, all of them are listed.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The code, such as handshake.expired.
-    code: Option<String>,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
-}
+use crate::cli::{Exit, screen};
 
 /// One code, whichever kind of no it is.
 struct Explained {
@@ -25,16 +13,17 @@ struct Explained {
     remedy: Option<&'static str>,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+/// Explains a code from the log, from check, or from a start that was refused; all of them without one.
+pub(super) fn run(code: Option<&str>, json: bool) -> Exit {
     let known = known();
-    let Some(code) = &args.code else {
+    let Some(code) = code else {
         for explained in &known {
-            print(explained, args.json);
+            print(explained, json);
         }
         return Exit::Fine;
     };
     if let Some(explained) = known.iter().find(|explained| explained.code == code) {
-        print(explained, args.json);
+        print(explained, json);
         return Exit::Fine;
     }
     let near = |explained: &&Explained| strsim::jaro_winkler(code, explained.code);

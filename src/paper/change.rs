@@ -1,0 +1,268 @@
+//! The smallest change that would let a visitor on, and whom else it would let on.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::edit::Edit;
+use crate::address::{AddressGate, Effect};
+use crate::config::ServiceConfig;
+use crate::handshake::{Name, Presented};
+use crate::identity::PermittedName;
+use crate::peer::PeerAddr;
+use crate::place::Place;
+use crate::refusal::{Refusal, Room};
+
+/// What would let a refused visitor on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What to do.
+    pub edit: Edit,
+    /// Where to do it, as far as that is written somewhere.
+    pub place: Option<Place>,
+    /// Whom else it lets on, in words.
+    pub also: String,
+    /// What a wider change would let on instead, in words.
+    pub wider: Option<String>,
+}
+
+/// A room's no, as it is or as a record tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The reason.
+    pub refusal: Refusal,
+    /// What was seen.
+    pub detail: &'a str,
+    /// Where the rule is written that decided.
+    pub rule: Option<&'a str>,
+}
+
+/// Somebody who wants in, as far as it is known.
+#[derive(Clone, Debug)]
+pub struct Seeker {
+    peer: PeerAddr,
+    /// The names a rule could permit it by, the best first.
+    names: Vec<PermittedName>,
+}
+
+impl Seeker {
+    /// Somebody who shows this certificate.
+    #[must_use]
+    pub fn showing(peer: PeerAddr, presented: Option<&Presented>) -> Self {
+        let Some(presented) = presented else { return Self { peer, names: Vec::new() } };
+        let typed = presented.names().iter().filter(|name| !matches!(name, Name::Common(_)));
+        let typed = typed.filter_map(|name| as_written(&name.to_string()));
+        let fits = typed.filter(|name| name.matches(presented));
+        let names = fits.chain([PermittedName::Pin(presented.pin())]).collect();
+        Self { peer, names }
+    }
+
+    /// Somebody of whom only a record is left: its address, and the names of its certificate as the
+    /// record shows them.
+    #[must_use]
+    pub fn recorded(peer: PeerAddr, names: &[String]) -> Self {
+        let uris = names.iter().filter(|name| name.starts_with("uri:")).count();
+        // A SPIFFE identity counts only where it is the one URI.
+        let counts = |name: &&String| !(name.starts_with("cn:") || (uris > 1 && is_uri(name)));
+        let names = names.iter().filter(counts).filter_map(|name| as_written(name)).collect();
+        Self { peer, names }
+    }
+}
+
+fn is_uri(name: &str) -> bool {
+    name.starts_with("uri:")
+}
+
+/// A name that can be copied into a rule: what had to be escaped to be shown cannot.
+fn as_written(shown: &str) -> Option<PermittedName> {
+    let plain = !shown.contains('\\') && !shown.contains('…');
+    plain.then(|| PermittedName::parse(shown).ok()).flatten()
+}
+
+impl Change {
+    /// What would make the room say yes that refused `seeker` for this reason.
+    #[must_use]
+    pub fn smallest(service: &ServiceConfig, seeker: &Seeker, told: Told<'_>) -> Self {
+        let Told { refusal, detail, rule } = told;
+        if matches!(refusal, Refusal::AddressNotListed | Refusal::AddressDenied) {
+            return address(service, seeker.peer);
+        }
+        if matches!(refusal, Refusal::IdentityNoName | Refusal::IdentityNotPermitted) {
+            return permit(service, seeker);
+        }
+        if refusal == Refusal::IdentityWrongNetwork {
+            return from(service, seeker, rule);
+        }
+        if refusal == Refusal::AddressBanned {
+            return ban(detail);
+        }
+        Change::advice(refusal)
+    }
+
+    /// The remedy of a reason that no rule of the service is behind.
+    fn advice(refusal: Refusal) -> Self {
+        let also = match (refusal, refusal.room()) {
+            (Refusal::HandshakeCrlExpired | Refusal::HandshakeNoCrl, _) => {
+                "this lets on everybody else whom that authority vouches for and no list names"
+            }
+            (_, Room::Handshake | Room::Identity) => NOBODY,
+            (_, Room::Frame) => {
+                "whatever is widened in [service.frame] is widened for every member"
+            }
+            (_, Room::Accept | Room::Address | Room::Service) => {
+                "whatever is changed here is changed for everybody"
+            }
+        };
+        let edit = Edit::Elsewhere(refusal.remedy().trim_end_matches('.').to_owned());
+        let wider = (refusal == Refusal::HandshakeUnknownAuthority).then(|| {
+            "naming its authority in clients instead lets that vouch for every name a rule permits"
+                .to_owned()
+        });
+        Self { edit, place: None, also: also.to_owned(), wider }
+    }
+}
+
+fn ban(detail: &str) -> Change {
+    let network = detail.split(": ").next().unwrap_or_default();
+    let what = format!("end the ban with doorward ban {network} --lift");
+    let also = format!("this lets everybody in {network} knock who may by the lists");
+    Change { edit: Edit::Elsewhere(what), place: None, also, wider: None }
+}
+
+fn address(service: &ServiceConfig, peer: PeerAddr) -> Change {
+    let gate = &service.address;
+    let host = IpNet::from(peer.ip());
+    let deciding = gate.deciding(peer).filter(|rule| rule.effect == Effect::Deny);
+    let denied_itself = deciding.is_some_and(|rule| rule.network == host);
+    let candidates = if denied_itself {
+        [Edit::NoDeny(host), Edit::AllowNotDeny(host)]
+    } else {
+        [Edit::Allow(host), Edit::AllowNotDeny(host)]
+    };
+    let admits = |edit: &Edit| edit.of_address(gate).judge(peer).is_ok();
+    let [first, last] = candidates;
+    let edit = if admits(&first) { first } else { last };
+    let place =
+        if denied_itself { deciding.map(|rule| rule.place.clone()) } else { allow_place(service) };
+    let denied = deciding.filter(|_| !denied_itself).map(|rule| rule.network);
+    let wide = denied.unwrap_or_else(|| neighbours(peer.ip()));
+    let wider = denied.map_or(Edit::Allow(wide), Edit::NoDeny);
+    let after = wider.of_address(gate);
+    let more = admitted(&after, wide).saturating_sub(admitted(gate, wide)).saturating_sub(1);
+    let wider = (after.judge(peer).is_ok() && more > 0).then(|| {
+        let instead = match denied {
+            Some(network) => format!("taking \"{network}\" out of deny"),
+            None => format!("adding \"{wide}\""),
+        };
+        format!("{instead} instead also admits {} other addresses", counted(more))
+    });
+    Change { edit, place, also: NOBODY.to_owned(), wider }
+}
+
+/// The network whose hosts most often belong together: an IPv4 /24 or an IPv6 /64.
+fn neighbours(ip: IpAddr) -> IpNet {
+    let length = if ip.is_ipv4() { 24 } else { 64 };
+    IpNet::new(ip, length).map_or(IpNet::from(ip), |network| network.trunc())
+}
+
+/// How many addresses of a network may knock.
+fn admitted(gate: &AddressGate, network: IpNet) -> u128 {
+    let (low, high) = (bits(network.network()), bits(network.broadcast()));
+    let family = |ip: &IpAddr| ip.is_ipv4() == network.addr().is_ipv4();
+    let runs = gate.runs().filter(|run| family(&run.first) && run.rule.effect == Effect::Allow);
+    let inside = runs.map(|run| {
+        let (first, last) = (bits(run.first).max(low), bits(run.last).min(high));
+        last.checked_sub(first).map_or(0, |count| count.saturating_add(1))
+    });
+    inside.fold(0, u128::saturating_add)
+}
+
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+/// A number that people read.
+fn counted(number: u128) -> String {
+    if number < LONGEST_NUMBER {
+        return number.to_string();
+    }
+    let whole = number.saturating_add(1);
+    let power = whole.checked_ilog2().unwrap_or_default();
+    format!("about 2^{power}")
+}
+
+/// Where `allow` is written: at its first network in the configuration, or in a list.
+pub(super) fn allow_place(service: &ServiceConfig) -> Option<Place> {
+    let rules = service.address.rules().iter();
+    let mut allowed = rules.filter(|rule| rule.effect == Effect::Allow).map(|rule| &rule.place);
+    let own = service.place.file();
+    let first = allowed.clone().next();
+    allowed.find(|place| place.file() == own).or(first).cloned()
+}
+
+fn permit(service: &ServiceConfig, seeker: &Seeker) -> Change {
+    let Some(name) = seeker.names.first() else {
+        return Change::advice(Refusal::IdentityNoName);
+    };
+    let rules = service.identity.rules().iter();
+    let mut fitting = rules.filter(|rule| rule.covers(seeker.peer) && !rule.names().is_empty());
+    let who = match name {
+        PermittedName::Pin(_) => "nobody else, because a pin is one key".to_owned(),
+        PermittedName::Name(_) => format!("every other valid certificate for {name}"),
+    };
+    let found = fitting.next().and_then(|rule| Some((rule, rule.names().first()?.place.clone())));
+    let Some((rule, place)) = found else {
+        let host = IpNet::from(seeker.peer.ip());
+        let also = format!("this also admits {who}, from {host} alone");
+        let edit = Edit::Rule(name.clone(), host);
+        return Change { edit, place: Some(service.place.clone()), also, wider: None };
+    };
+    let also = match rule.from() {
+        Some(from) => format!("this also admits {who}, from {} alone", listed(from)),
+        None => format!("this also admits {who}, from wherever [address] lets it"),
+    };
+    Change {
+        edit: Edit::Permit(name.clone(), place.clone()),
+        place: Some(place),
+        also,
+        wider: None,
+    }
+}
+
+fn listed(networks: &[IpNet]) -> String {
+    let shown: Vec<_> = networks.iter().take(SHOWN_NETWORKS).map(ToString::to_string).collect();
+    let more = networks.len().saturating_sub(SHOWN_NETWORKS);
+    if more > 0 {
+        return format!("{} and {more} other networks", shown.join(", "));
+    }
+    shown.join(", ")
+}
+
+fn from(service: &ServiceConfig, seeker: &Seeker, written_at: Option<&str>) -> Change {
+    let host = IpNet::from(seeker.peer.ip());
+    let decides = |place: &Place| written_at == Some(place.to_string().as_str());
+    let mut rules = service.identity.rules().iter();
+    let rule = rules.find(|rule| rule.names().iter().any(|name| decides(&name.place)));
+    let found = rule.and_then(|rule| Some((rule, rule.names().first()?.place.clone())));
+    let Some((rule, place)) = found else {
+        return Change::advice(Refusal::IdentityWrongNetwork);
+    };
+    let others = rule.names().len().saturating_sub(1);
+    let also = match others {
+        0 => NOBODY.to_owned(),
+        1 => format!("this also admits the other name of the rule from {}", host.addr()),
+        _ => format!("this also admits the {others} other names of the rule from {}", host.addr()),
+    };
+    let wide = neighbours(seeker.peer.ip());
+    let wider = format!("adding \"{wide}\" instead admits every name of the rule from all of it");
+    Change { edit: Edit::From(host, place.clone()), place: Some(place), also, wider: Some(wider) }
+}
+
+const NOBODY: &str = "this also admits nobody else";
+/// Enough to see what kind of networks they are; the place shows the rest.
+const SHOWN_NETWORKS: usize = 4;
+/// Longer numbers are read as powers of two.
+const LONGEST_NUMBER: u128 = 1_000_000_000;
