@@ -17,6 +17,7 @@ mod architecture;
 mod audit;
 mod bind;
 mod cli;
+mod explain;
 mod client;
 mod certs;
 mod config;

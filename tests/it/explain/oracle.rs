@@ -1,0 +1,376 @@
+//! The same rules, read a second time, slowly and without the gates.
+
+use std::net::{IpAddr, SocketAddr};
+
+use doorward::config::{Config, ServiceConfig};
+use doorward::handshake::{Handshake, Presented};
+use doorward::paper::{self, Edit, Hallway, Walk};
+use doorward::peer::PeerAddr;
+use doorward::pki::{Authority, Credential, Options, RawName, Usage};
+use rustls::pki_types::UnixTime;
+
+use super::chance::Dice;
+use crate::support::Set;
+use crate::support::set::days;
+
+/// A service: its name, its networks (`+` allowed, `-` denied), its rules, and its messages.
+struct Rules {
+    name: &'static str,
+    networks: &'static [&'static str],
+    permits: &'static [(&'static [&'static str], Option<&'static [&'static str]>)],
+    frame: Messages,
+}
+
+#[derive(Clone, Copy)]
+enum Messages {
+    /// A length of two bytes, at most 16, ASCII.
+    Prefixed,
+    /// Lines of 2 to 10 bytes, UTF-8.
+    Lines,
+    Raw,
+}
+
+const RULES: [Rules; 4] = [
+    Rules {
+        name: "nested",
+        networks: &[
+            "+127.0.0.0/8",
+            "-127.1.0.0/16",
+            "+127.1.2.0/24",
+            "-127.1.2.3/32",
+            "+127.1.2.4/32",
+            "-127.1.2.4/32",
+            "+::/0",
+            "-2001:db8::/32",
+            "+2001:db8:1::/48",
+        ],
+        permits: &[
+            (&["dns:alice.client.internal"], None),
+            (
+                &["dns:bob.client.internal", "uri:spiffe://example.test/reporting"],
+                Some(&["127.0.0.0/9", "::1/128"]),
+            ),
+        ],
+        frame: Messages::Prefixed,
+    },
+    Rules {
+        name: "narrow",
+        networks: &["+127.0.0.0/15", "-127.0.0.0/17", "+127.0.0.1/32", "+fd00::/56"],
+        permits: &[
+            (&["dns:bob.client.internal"], Some(&["127.1.0.0/16"])),
+            (
+                &["dns:alice.client.internal", "dns:bob.client.internal"],
+                Some(&["127.0.0.1/32", "fd00::/64"]),
+            ),
+        ],
+        frame: Messages::Lines,
+    },
+    Rules {
+        name: "trusting",
+        networks: &["+0.0.0.0/0", "+::/0"],
+        permits: &[(&["cn:nobody in particular", "dns:carol.client.internal"], None)],
+        frame: Messages::Raw,
+    },
+    Rules { name: "closed", networks: &["+127.0.0.0/8"], permits: &[], frame: Messages::Lines },
+];
+
+/// Somebody with a certificate, or without.
+struct Card {
+    credential: Option<Credential>,
+    /// What the handshake says.
+    handshake: Option<&'static str>,
+    names: &'static [&'static str],
+    has_a_bad_name: bool,
+}
+
+pub(super) struct Scene {
+    text: String,
+    config: Config,
+    handshake: Handshake,
+    cards: Vec<Card>,
+}
+
+#[derive(Debug)]
+pub(super) struct Stranger {
+    pub(super) service: &'static str,
+    pub(super) from: IpAddr,
+    card: usize,
+    pub(super) words: Vec<u8>,
+}
+
+impl Scene {
+    pub(super) fn new(set: &Set) -> Self {
+        let cards = cards(set);
+        let text = set.tables("") + &RULES.iter().map(table).collect::<String>();
+        let (config, _) = Config::parse(&text, "scene.toml").unwrap_or_else(|no| panic!("{no:#?}"));
+        let handshake = Handshake::load(&config.handshake, UnixTime::now()).unwrap().handshake;
+        Self { text, config, handshake, cards }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn service(&self, name: &str) -> &ServiceConfig {
+        self.config.services.iter().find(|service| *service.name == *name).unwrap()
+    }
+
+    pub(super) fn credential(&self, stranger: &Stranger) -> Option<&Credential> {
+        self.cards[stranger.card].credential.as_ref()
+    }
+
+    pub(super) fn anybody(&self, dice: &mut Dice) -> Stranger {
+        let from = dice.address();
+        Stranger { from, ..self.neighbour(dice) }
+    }
+
+    /// Somebody of this machine, who can really come.
+    pub(super) fn neighbour(&self, dice: &mut Dice) -> Stranger {
+        let service = dice.one_of(&RULES).name;
+        // Half of them have a certificate that is good for something, or nobody would get far.
+        let cards = if dice.below(2) == 0 { 4 } else { self.cards.len() };
+        let card = dice.below(cards);
+        Stranger { service, from: dice.loopback().into(), card, words: words(dice) }
+    }
+
+    pub(super) fn walk(&self, stranger: &Stranger) -> Walk {
+        let hallway = Hallway {
+            service: self.service(stranger.service),
+            settings: &self.config.handshake,
+            handshake: &self.handshake,
+        };
+        let chain = self.credential(stranger).map(|shown| shown.chain().to_vec());
+        let visitor = paper::Visitor {
+            from: peer(stranger.from),
+            via: None,
+            chain: chain.unwrap_or_default(),
+            words: Some(stranger.words.clone()),
+        };
+        hallway.walk(&visitor, UnixTime::now())
+    }
+
+    /// The verdict by the rules as they are written above.
+    pub(super) fn expected(&self, stranger: &Stranger) -> &'static str {
+        let rules = RULES.iter().find(|rules| rules.name == stranger.service).unwrap();
+        let card = &self.cards[stranger.card];
+        let from = stranger.from.to_canonical();
+        address(rules, from)
+            .or(card.handshake)
+            .or_else(|| identity(rules, card, from))
+            .or_else(|| frame(rules.frame, &stranger.words))
+            .unwrap_or("left")
+    }
+
+    pub(super) fn is_permitted_after(&self, stranger: &Stranger, edit: &Edit) {
+        let gate = edit.of_identity(&self.service(stranger.service).identity);
+        let shown = self.credential(stranger).unwrap();
+        let presented = Presented::read(&shown.chain()[0]).unwrap();
+        let judged = gate.judge(&presented, peer(stranger.from));
+        assert!(judged.is_ok(), "{edit} for {stranger:?}: {judged:?}");
+    }
+}
+
+pub(super) fn peer(from: IpAddr) -> PeerAddr {
+    PeerAddr::new(SocketAddr::new(from, 9))
+}
+
+fn table(rules: &Rules) -> String {
+    let list = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    };
+    let marked =
+        |mark| list(&mut rules.networks.iter().filter_map(|network| network.strip_prefix(mark)));
+    let (allow, deny) = (marked('+'), marked('-'));
+    let rule = |(names, from): &(&[&str], Option<&[&str]>)| {
+        let from = from.map_or_else(String::new, |from| {
+            format!("from = [{}]\n", list(&mut from.iter().copied()))
+        });
+        format!("[[service.identity]]\npermit = [{}]\n{from}", list(&mut names.iter().copied()))
+    };
+    let rules_text: String = rules.permits.iter().map(rule).collect();
+    let frame = match rules.frame {
+        Messages::Prefixed => {
+            "kind = \"length-prefixed\"\nwidth = 2\nmax = \"16B\"\ntext = \"ascii\""
+        }
+        Messages::Lines => "kind = \"lines\"\nmin = \"2B\"\nmax = \"10B\"",
+        Messages::Raw => "kind = \"raw\"",
+    };
+    format!(
+        "[[service]]\nname = {:?}\nlisten = \"127.0.0.1:0\"\nkind = \"echo\"\n[service.address]\nallow = [{allow}]\n\
+         deny = [{deny}]\n{rules_text}[service.frame]\n{frame}\n",
+        rules.name
+    )
+}
+
+/// Good ones first.
+fn cards(set: &Set) -> Vec<Card> {
+    let dns = |name: &str| RawName::Dns(name.as_bytes().to_vec());
+    let uri = |name: &str| RawName::Uri(name.as_bytes().to_vec());
+    let named = |names: &[RawName]| set.sign(&set.draft("alice").names(names));
+    let revoked = set.client("alice");
+    set.revoke(2, &[&revoked]);
+    let other = Authority::ephemeral().unwrap();
+    let other = other.client(&"alice".parse().unwrap(), Options::default()).unwrap();
+    let plain = set.draft("alice").names(&[]).common_name(b"nobody in particular");
+    let reporting = uri("spiffe://example.test/reporting");
+    let two = [reporting.clone(), uri("spiffe://example.test/b")];
+    let good = |credential, names| Card {
+        credential: Some(credential),
+        handshake: None,
+        names,
+        has_a_bad_name: false,
+    };
+    let bad = |credential, code| Card { handshake: Some(code), ..good(credential, ALICE) };
+    vec![
+        good(set.client("alice"), ALICE),
+        good(set.client("bob"), &["dns:bob.client.internal", "cn:bob"]),
+        good(set.sign(&plain), &["cn:nobody in particular"]),
+        good(named(&[reporting]), &["uri:spiffe://example.test/reporting", "cn:alice"]),
+        good(set.client("mallory"), &["dns:mallory.client.internal", "cn:mallory"]),
+        good(
+            named(&two),
+            &["uri:spiffe://example.test/b", "uri:spiffe://example.test/reporting", "cn:alice"],
+        ),
+        good(
+            named(&[dns("dave.internal"), dns("ALICE.client.internal")]),
+            &["dns:dave.internal", "dns:alice.client.internal", "cn:alice"],
+        ),
+        Card {
+            has_a_bad_name: true,
+            ..good(named(&[dns("alice.client.internal"), uri("a:alice\0.evil")]), ALICE)
+        },
+        Card {
+            credential: None,
+            handshake: Some("handshake.no-certificate"),
+            names: &[],
+            has_a_bad_name: false,
+        },
+        bad(set.sign(&set.draft("alice").valid(days(-9), days(-1))), "handshake.expired"),
+        bad(set.sign(&set.draft("alice").valid(days(1), days(9))), "handshake.not-yet-valid"),
+        bad(revoked, "handshake.revoked"),
+        bad(
+            set.sign(&set.draft("alice").extended_usages(&[Usage::Server])),
+            "handshake.wrong-usage",
+        ),
+        bad(set.sign(&set.draft("alice").key_usage_of_encipherment()), "handshake.key-usage"),
+        bad(other, "handshake.unknown-authority"),
+        bad(named(&[dns("alice.example.com")]), "handshake.constraint"),
+    ]
+}
+
+const ALICE: &[&str] = &["dns:alice.client.internal", "cn:alice"];
+
+fn words(dice: &mut Dice) -> Vec<u8> {
+    let whole: [&[u8]; 4] = [b"\0\x02hi", b"hello\n", b"ok\r\nagain\n", b"\0\x03abc\0\x01z"];
+    if dice.below(2) == 0 {
+        return dice.one_of(&whole).to_vec();
+    }
+    let length = dice.below(24);
+    (0..length).map(|_| *dice.one_of(b"\0\0\x01\x02\x03aabbcc\n\n\r\xc3\xa9\x7f")).collect()
+}
+
+/// All bits of an address and its length, IPv4 as such.
+fn bits(ip: IpAddr) -> (u128, u32) {
+    match ip {
+        IpAddr::V4(ip) => (u128::from(u32::from(ip)), 32),
+        IpAddr::V6(ip) => (u128::from(ip), 128),
+    }
+}
+
+fn holds(network: &str, ip: IpAddr) -> Option<u32> {
+    let (address, prefix) = network.split_once('/').unwrap();
+    let prefix: u32 = prefix.parse().unwrap();
+    let ((network, width), (ip, own)) = (bits(address.parse().unwrap()), bits(ip));
+    let same =
+        |shift: u32| network.checked_shr(shift).unwrap_or(0) == ip.checked_shr(shift).unwrap_or(0);
+    (width == own && same(width - prefix)).then_some(prefix)
+}
+
+fn address(rules: &Rules, from: IpAddr) -> Option<&'static str> {
+    let covering = rules.networks.iter().filter_map(|rule| {
+        let (mark, network) = rule.split_at(1);
+        Some((holds(network, from)?, mark == "-"))
+    });
+    // The longest prefix, and a deny before an allow.
+    match covering.max() {
+        None => Some("address.not-listed"),
+        Some((_, true)) => Some("address.denied"),
+        Some((_, false)) => None,
+    }
+}
+
+fn identity(rules: &Rules, card: &Card, from: IpAddr) -> Option<&'static str> {
+    if card.has_a_bad_name {
+        return Some("identity.bad-name");
+    }
+    let uris = card.names.iter().filter(|name| name.starts_with("uri:")).count();
+    let counts =
+        |name: &str| card.names.contains(&name) && !(name.starts_with("uri:spiffe:") && uris > 1);
+    let mut named =
+        rules.permits.iter().filter(|(names, _)| names.iter().any(|name| counts(name))).peekable();
+    if named.peek().is_none() {
+        let only_common = card.names.iter().all(|name| name.starts_with("cn:"));
+        return Some(if only_common { "identity.no-name" } else { "identity.not-permitted" });
+    }
+    let here = |from_networks: &Option<&[&str]>| {
+        from_networks
+            .is_none_or(|networks| networks.iter().any(|network| holds(network, from).is_some()))
+    };
+    (!named.any(|(_, networks)| here(networks))).then_some("identity.wrong-network")
+}
+
+fn frame(messages: Messages, words: &[u8]) -> Option<&'static str> {
+    match messages {
+        Messages::Raw => None,
+        Messages::Prefixed => prefixed(words),
+        Messages::Lines => lines(words),
+    }
+}
+
+fn prefixed(mut words: &[u8]) -> Option<&'static str> {
+    while !words.is_empty() {
+        let [high, low, rest @ ..] = words else { return Some("frame.truncated") };
+        let length = usize::from(*high) * 256 + usize::from(*low);
+        match length {
+            0 => return Some("frame.too-short"),
+            1..=16 => {}
+            _ => return Some("frame.too-long"),
+        }
+        if rest.len() < length {
+            return Some("frame.truncated");
+        }
+        let message = &rest[..length];
+        if message.iter().any(|byte| *byte > 127) {
+            return Some("frame.not-ascii");
+        }
+        if message.iter().any(u8::is_ascii_control) {
+            return Some("frame.control-character");
+        }
+        words = &rest[length..];
+    }
+    None
+}
+
+fn lines(words: &[u8]) -> Option<&'static str> {
+    let mut pieces: Vec<_> = words.split(|byte| *byte == b'\n').collect();
+    let rest = pieces.pop().unwrap();
+    for piece in pieces {
+        let line = piece.strip_suffix(b"\r").unwrap_or(piece);
+        if line.len() > 10 {
+            return Some("frame.too-long");
+        }
+        if line.len() < 2 {
+            return Some("frame.too-short");
+        }
+        let Ok(line) = std::str::from_utf8(line) else { return Some("frame.not-utf8") };
+        if line.chars().any(char::is_control) {
+            return Some("frame.control-character");
+        }
+    }
+    match rest.len() {
+        0 => None,
+        // An ending that never came could have been a carriage return and a line feed.
+        1..=11 => Some("frame.truncated"),
+        _ => Some("frame.too-long"),
+    }
+}
