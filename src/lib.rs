@@ -104,6 +104,7 @@ pub mod audit;
 pub(crate) mod connection;
 pub mod config;
 pub mod paper;
+pub mod firewall;
 pub mod server;
 pub mod admin;
 pub mod client;

@@ -18,6 +18,7 @@ mod audit;
 mod bind;
 mod cli;
 mod explain;
+mod firewall;
 mod client;
 mod certs;
 mod config;

@@ -1,6 +1,6 @@
 //! `explain`: the hallway on paper says what the server says, and what it proposes helps.
 
-mod chance;
+pub(crate) mod chance;
 mod oracle;
 
 use std::fs;
@@ -13,6 +13,7 @@ use crate::cli::{Guard, block_on, doorward, said};
 use crate::support::set::days;
 use crate::support::{ALICE, Hall, Set, Visitor, prefixed};
 use chance::Dice;
+pub(crate) use oracle::peer;
 use oracle::{Scene, Stranger};
 
 /// How many visitors are walked on paper, and how many of them really come.
@@ -97,9 +98,9 @@ fn the_smallest_change_lets_the_visitor_on_and_nobody_it_does_not_name() {
 fn only_this_address_is_new(scene: &Scene, stranger: &Stranger, edit: &Edit, dice: &mut Dice) {
     let gate = &scene.service(stranger.service).address;
     let after = edit.of_address(gate);
-    assert!(after.judge(oracle::peer(stranger.from)).is_ok(), "{edit} for {stranger:?}");
+    assert!(after.judge(peer(stranger.from)).is_ok(), "{edit} for {stranger:?}");
     for _ in 0..20 {
-        let other = oracle::peer(dice.address());
+        let other = peer(dice.address());
         if other.ip() != stranger.from.to_canonical() {
             let (before, after) = (gate.judge(other).is_ok(), after.judge(other).is_ok());
             assert_eq!(before, after, "{edit} changes {other}");

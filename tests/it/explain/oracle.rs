@@ -170,7 +170,7 @@ impl Scene {
     }
 }
 
-pub(super) fn peer(from: IpAddr) -> PeerAddr {
+pub(crate) fn peer(from: IpAddr) -> PeerAddr {
     PeerAddr::new(SocketAddr::new(from, 9))
 }
 
