@@ -54,10 +54,10 @@ pub(super) fn remove_iptables(policy: &Policy) -> String {
 /// What ufw allows is open, whatever its default says; what is not allowed here is denied.
 pub(super) fn ufw(policy: &Policy) -> String {
     let mut text = Script::new(policy, "run as root; remove with the script that --remove prints");
-    text.line(
-        "# ufw opens what it allows. Rules go before all others, the last one first.\nset -e\n",
-    );
-    for door in policy.doors.iter() {
+    text.line("# ufw opens what it allows. Rules go before all others, the last one first.");
+    text.line("# Before a changed configuration, remove the rules of the old one with --remove.");
+    text.line("set -e");
+    for door in &policy.doors {
         text.line(format_args!("# {}", door.comment()));
         for rule in ufw_rules(door) {
             text.line(format_args!("ufw prepend {rule} comment 'doorward {}'", door.service));
@@ -67,8 +67,11 @@ pub(super) fn ufw(policy: &Policy) -> String {
 }
 
 pub(super) fn remove_ufw(policy: &Policy) -> String {
-    let rules = policy.doors.iter().flat_map(ufw_rules);
-    rules.map(|rule| format!("ufw --force delete {rule}\n")).collect()
+    let mut text = Script::default();
+    for rule in policy.doors.iter().flat_map(ufw_rules) {
+        text.line(format_args!("ufw --force delete {rule}"));
+    }
+    text.0
 }
 
 fn ufw_rules(door: &Door) -> Vec<String> {

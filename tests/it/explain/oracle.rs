@@ -312,11 +312,11 @@ fn identity(rules: &Rules, card: &Card, from: IpAddr) -> Option<&'static str> {
         let only_common = card.names.iter().all(|name| name.starts_with("cn:"));
         return Some(if only_common { "identity.no-name" } else { "identity.not-permitted" });
     }
-    let here = |from_networks: &Option<&[&str]>| {
+    let here = |from_networks: Option<&[&str]>| {
         from_networks
             .is_none_or(|networks| networks.iter().any(|network| holds(network, from).is_some()))
     };
-    (!named.any(|(_, networks)| here(networks))).then_some("identity.wrong-network")
+    (!named.any(|(_, networks)| here(*networks))).then_some("identity.wrong-network")
 }
 
 fn frame(messages: Messages, words: &[u8]) -> Option<&'static str> {
