@@ -52,6 +52,8 @@ pub(crate) struct Ground {
 /// When a session has to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Closing {
+    /// From now on nobody new comes in; who is in goes on as before.
+    pub(crate) retire: CancellationToken,
     /// From now on nothing new is begun.
     pub(crate) drain: CancellationToken,
     /// Whatever still runs is cut.
@@ -130,7 +132,7 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0);
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
-        let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),

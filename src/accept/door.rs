@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -14,7 +15,7 @@ use crate::peer::PeerAddr;
 /// One listening socket, and the seats for whoever comes through it.
 #[derive(Debug)]
 pub struct Door {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     local: SocketAddr,
     strangers: Strangers,
     backoff: Backoff,
@@ -38,7 +39,7 @@ impl Door {
     /// When the runtime cannot watch the socket, or the socket does not know its own address.
     pub fn new(listener: std::net::TcpListener, strangers: Strangers) -> io::Result<Self> {
         let local = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
+        let listener = Arc::new(TcpListener::from_std(listener)?);
         Ok(Self { listener, local, strangers, backoff: Backoff::new(SHORTEST_WAIT, LONGEST_WAIT) })
     }
 
@@ -46,6 +47,12 @@ impl Door {
     #[must_use]
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The socket itself, for as long as the door is open.
+    #[must_use]
+    pub fn socket(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.listener)
     }
 
     /// The next visitor, seated among the strangers. Safe to cancel: no visitor is lost.
@@ -77,8 +84,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
+/// Who caused an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
-enum Culprit {
+pub(crate) enum Culprit {
     Peer,
     Machine,
     Us,
@@ -86,7 +94,7 @@ enum Culprit {
 
 /// Who caused an error of accept(2). Linux also hands on errors of the new connection, such as
 /// EPROTO or ENETDOWN, and its manual page asks to treat them as a visitor that left.
-fn culprit(error: &io::Error) -> Culprit {
+pub(crate) fn culprit(error: &io::Error) -> Culprit {
     if is_exhaustion(error) {
         return Culprit::Machine;
     }

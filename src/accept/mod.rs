@@ -12,6 +12,7 @@ use crate::peer::PeerAddr;
 
 pub use balancers::{Balancers, Introduced};
 pub use descriptors::{Descriptors, descriptors};
+pub(crate) use door::{Culprit, culprit};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};
 pub use strangers::{StrangerSeat, Strangers};
@@ -41,7 +42,7 @@ impl<S> Accepted<S> {
     /// A visitor on `stream`, seated among the strangers. Where they are too many, the oldest leaves.
     #[must_use]
     pub fn new(stream: S, peer: PeerAddr, strangers: &Strangers) -> Self {
-        Self { stream, peer, seat: strangers.seat(peer.source()) }
+        Self { stream, peer, seat: strangers.seat(peer) }
     }
 
     /// Where the visitor comes from.

@@ -113,6 +113,10 @@ impl Ledger {
         let mut pages = self.pages();
         let count = pages.refused.entry(refused.refusal()).or_default();
         *count = count.saturating_add(1);
+        // One every second or two would soon be all that is remembered.
+        if super::is_health_check(refused) {
+            return;
+        }
         if pages.last.len() >= MOST_NOTED {
             pages.last.pop_front();
         }

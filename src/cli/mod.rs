@@ -6,8 +6,10 @@ mod check;
 mod connect;
 mod explain;
 mod firewall;
+mod keep;
 mod screen;
 mod serve;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +46,11 @@ enum Verb {
     Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Watch over one program; doorward runs this by itself.
+    #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
+    KeepProgram(keep::Args),
+    /// Open a plain socket here that leads, over mutual TLS, to a guarded service elsewhere.
+    Tunnel(Box<tunnel::Args>),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -81,6 +88,9 @@ pub(crate) fn run() -> ExitCode {
         Verb::Ban(args) => admin::ban(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
+        // It ends as its program does, which is no exit code of ours.
+        Verb::KeepProgram(args) => return keep::run(&args),
+        Verb::Tunnel(args) => tunnel::run(*args),
     };
     exit.into()
 }

@@ -187,6 +187,7 @@ impl Status {
         let totals = audit.totals();
         let refused = totals.refused.iter().map(|(code, count)| (code.to_string(), *count));
         let (strangers, members) = house.seats();
+        let sandbox = house.sandbox.as_ref().map(|sandbox| sandbox.report().lines());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -200,7 +201,7 @@ impl Status {
             strangers,
             members,
             endings: house.handshake.endings().iter().map(Ends::from).collect(),
-            sandbox: house.sandbox.clone(),
+            sandbox: sandbox.unwrap_or_default(),
             permitted: totals.permitted,
             refused: refused.collect(),
             last: audit.last_refusals().iter().map(Refusal::from).collect(),

@@ -28,6 +28,7 @@ type Wire = Box<dyn Duplex>;
 pub struct Frames {
     reader: FrameReader,
     writer: FrameWriter,
+    visit: u64,
 }
 
 /// What the visitor says: the reading half of [`Frames`].
@@ -86,7 +87,25 @@ impl Frames {
             stall: Box::pin(sleep_until(after(now, LONGEST_STALL))),
             tally,
         };
-        Self { reader, writer }
+        Self { reader, writer, visit: 0 }
+    }
+
+    /// The same messages, of the visit that has this number in the record.
+    pub(crate) fn of_visit(mut self, number: u64) -> Self {
+        self.visit = number;
+        self
+    }
+
+    /// The number that the visit has in the record.
+    #[must_use]
+    pub fn visit(&self) -> u64 {
+        self.visit
+    }
+
+    /// The rules that the visitor's messages have passed.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<FramePolicy> {
+        &self.reader.policy
     }
 
     /// Both halves, for a service that reads and writes at the same time.
@@ -128,7 +147,7 @@ impl Frames {
             // An answer that does not fit the policy is left out; the log has the code anyway.
             drop(self.writer.policy.encode(word.as_bytes(), &mut self.writer.buffer));
         }
-        let Self { reader, mut writer } = self;
+        let Self { reader, mut writer, .. } = self;
         let said = timeout(LONGEST_FAREWELL, async {
             writer.half.write_all(&writer.buffer).await?;
             writer.half.shutdown().await

@@ -3,6 +3,7 @@
 mod echo;
 mod forward;
 mod frames;
+pub mod run;
 mod tally;
 
 use std::error::Error;

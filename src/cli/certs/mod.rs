@@ -9,9 +9,11 @@ mod lint;
 mod list;
 mod needs_renewal;
 mod p12;
+mod passphrase;
 mod renew;
 mod revoke;
 mod sign;
+mod trust;
 mod verify;
 
 use std::fmt::Display;
@@ -45,6 +47,7 @@ enum Verb {
     Sign(sign::Args),
     P12(p12::Args),
     NeedsRenewal(needs_renewal::Args),
+    Trust(trust::Args),
     /// Explain what a file holds or a server shows: certificates, requests, revocation lists.
     Inspect(inspect::Args),
     /// Judge a file by RFC 5280 and by what strict verifiers refuse.
@@ -69,6 +72,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Sign(args) => sign::run(args),
         Verb::P12(args) => p12::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
+        Verb::Trust(args) => trust::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Doctor(args) => doctor::run(args),

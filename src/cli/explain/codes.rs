@@ -2,6 +2,7 @@
 
 use doorward::problem::Fault;
 use doorward::refusal::Refusal;
+use doorward::tunnel::Denial;
 use serde_json::json;
 
 use crate::cli::{Exit, screen};
@@ -49,7 +50,12 @@ fn known() -> Vec<Explained> {
         sentence: fault.sentence(),
         remedy: None,
     });
-    refusals.chain(faults).collect()
+    let denials = Denial::ALL.iter().map(|denial| Explained {
+        code: denial.code(),
+        sentence: denial.sentence(),
+        remedy: Some(denial.remedy()),
+    });
+    refusals.chain(denials).chain(faults).collect()
 }
 
 fn print(explained: &Explained, json: bool) {

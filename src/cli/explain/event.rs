@@ -62,6 +62,7 @@ fn remembered(args: &Args) -> Result<Vec<status::Refusal>, String> {
     match answer {
         Answer::Status(status) => Ok(status.last),
         Answer::Done(said) | Answer::Refused(said) => Err(said.join("; ")),
+        Answer::Sockets(_) => Err("the server answered something else".to_owned()),
     }
 }
 

@@ -129,7 +129,7 @@ fn picture(service: &ServiceConfig, visitor: &Visitor, walk: &Walk) -> Picture {
 fn is_local(service: &ServiceConfig) -> bool {
     let on_loopback = |listen: &Written<Listen>| match &listen.value {
         Listen::Address(address) => address.ip().is_loopback(),
-        Listen::Zoned(..) | Listen::Interface { .. } => false,
+        Listen::Zoned(..) | Listen::Interface { .. } | Listen::Inherited(_) => false,
     };
     service.listen.iter().all(on_loopback)
 }
