@@ -11,7 +11,7 @@ use crate::handshake::{Name, Presented};
 use crate::identity::PermittedName;
 use crate::peer::PeerAddr;
 use crate::place::Place;
-use crate::refusal::{Refusal, Room};
+use crate::refusal::{Refusal, Refused, Room};
 
 /// What would let a refused visitor on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +24,6 @@ pub struct Change {
     pub also: String,
     /// What a wider change would let on instead, in words.
     pub wider: Option<String>,
-}
-
-/// A room's no, as it is or as a record tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told<'a> {
-    /// The reason.
-    pub refusal: Refusal,
-    /// What was seen.
-    pub detail: &'a str,
-    /// Where the rule is written that decided.
-    pub rule: Option<&'a str>,
 }
 
 /// Somebody who wants in, as far as it is known.
@@ -57,20 +46,11 @@ impl Seeker {
         Self { peer, names }
     }
 
-    /// Somebody of whom only a record is left: its address, and the names of its certificate as the
-    /// record shows them.
+    /// Where it comes from.
     #[must_use]
-    pub fn recorded(peer: PeerAddr, names: &[String]) -> Self {
-        let uris = names.iter().filter(|name| name.starts_with("uri:")).count();
-        // A SPIFFE identity counts only where it is the one URI.
-        let counts = |name: &&String| !(name.starts_with("cn:") || (uris > 1 && is_uri(name)));
-        let names = names.iter().filter(counts).filter_map(|name| as_written(name)).collect();
-        Self { peer, names }
+    pub fn peer(&self) -> PeerAddr {
+        self.peer
     }
-}
-
-fn is_uri(name: &str) -> bool {
-    name.starts_with("uri:")
 }
 
 /// A name that can be copied into a rule: what had to be escaped to be shown cannot.
@@ -82,21 +62,37 @@ fn as_written(shown: &str) -> Option<PermittedName> {
 impl Change {
     /// What would make the room say yes that refused `seeker` for this reason.
     #[must_use]
-    pub fn smallest(service: &ServiceConfig, seeker: &Seeker, told: Told<'_>) -> Self {
-        let Told { refusal, detail, rule } = told;
+    pub fn smallest(service: &ServiceConfig, seeker: &Seeker, refused: &Refused) -> Self {
+        let refusal = refused.refusal();
         if matches!(refusal, Refusal::AddressNotListed | Refusal::AddressDenied) {
             return address(service, seeker.peer);
         }
         if matches!(refusal, Refusal::IdentityNoName | Refusal::IdentityNotPermitted) {
-            return permit(service, seeker);
+            return permit(service, seeker, refusal);
         }
         if refusal == Refusal::IdentityWrongNetwork {
-            return from(service, seeker, rule);
-        }
-        if refusal == Refusal::AddressBanned {
-            return ban(detail);
+            return from(service, seeker, refused.rule());
         }
         Change::advice(refusal)
+    }
+
+    /// What lets somebody on whom these bans keep out.
+    #[must_use]
+    pub fn unban(networks: &[IpNet]) -> Self {
+        let lift = |network: &IpNet| format!("doorward ban {network} --lift");
+        let lifts: Vec<_> = networks.iter().map(lift).collect();
+        let what = format!("end the ban with {}", lifts.join(" and "));
+        let widest = networks.iter().min_by_key(|network| network.prefix_len());
+        let also = match widest.map(|network| (network, counted(size(*network).saturating_sub(1))))
+        {
+            Some((network, others)) if others != "0" => {
+                format!(
+                    "this lets all of {network} knock, {others} other addresses, as far as the lists allow"
+                )
+            }
+            _ => NOBODY.to_owned(),
+        };
+        Self { edit: Edit::Elsewhere(what), place: None, also, wider: None }
     }
 
     /// The remedy of a reason that no rule of the service is behind.
@@ -120,13 +116,6 @@ impl Change {
         });
         Self { edit, place: None, also: also.to_owned(), wider }
     }
-}
-
-fn ban(detail: &str) -> Change {
-    let network = detail.split(": ").next().unwrap_or_default();
-    let what = format!("end the ban with doorward ban {network} --lift");
-    let also = format!("this lets everybody in {network} knock who may by the lists");
-    Change { edit: Edit::Elsewhere(what), place: None, also, wider: None }
 }
 
 fn address(service: &ServiceConfig, peer: PeerAddr) -> Change {
@@ -165,6 +154,12 @@ fn neighbours(ip: IpAddr) -> IpNet {
     IpNet::new(ip, length).map_or(IpNet::from(ip), |network| network.trunc())
 }
 
+/// How many addresses a network has; one less for all of IPv6, which nobody counts.
+fn size(network: IpNet) -> u128 {
+    let (first, last) = (bits(network.network()), bits(network.broadcast()));
+    last.saturating_sub(first).saturating_add(1)
+}
+
 /// How many addresses of a network may knock.
 fn admitted(gate: &AddressGate, network: IpNet) -> u128 {
     let (low, high) = (bits(network.network()), bits(network.broadcast()));
@@ -187,11 +182,22 @@ fn bits(ip: IpAddr) -> u128 {
 /// A number that people read.
 fn counted(number: u128) -> String {
     if number < LONGEST_NUMBER {
-        return number.to_string();
+        return in_threes(&number.to_string());
     }
     let whole = number.saturating_add(1);
     let power = whole.checked_ilog2().unwrap_or_default();
     format!("about 2^{power}")
+}
+
+fn in_threes(digits: &str) -> String {
+    let mut text = String::new();
+    for (left, digit) in (1..=digits.len()).rev().zip(digits.chars()) {
+        text.push(digit);
+        if left > 1 && left % 3 == 1 {
+            text.push(',');
+        }
+    }
+    text
 }
 
 /// Where `allow` is written: at its first network in the configuration, or in a list.
@@ -203,9 +209,9 @@ pub(super) fn allow_place(service: &ServiceConfig) -> Option<Place> {
     allowed.find(|place| place.file() == own).or(first).cloned()
 }
 
-fn permit(service: &ServiceConfig, seeker: &Seeker) -> Change {
+fn permit(service: &ServiceConfig, seeker: &Seeker, refusal: Refusal) -> Change {
     let Some(name) = seeker.names.first() else {
-        return Change::advice(Refusal::IdentityNoName);
+        return Change::advice(refusal);
     };
     let rules = service.identity.rules().iter();
     let mut fitting = rules.filter(|rule| rule.covers(seeker.peer) && !rule.names().is_empty());
@@ -241,9 +247,9 @@ fn listed(networks: &[IpNet]) -> String {
     shown.join(", ")
 }
 
-fn from(service: &ServiceConfig, seeker: &Seeker, written_at: Option<&str>) -> Change {
+fn from(service: &ServiceConfig, seeker: &Seeker, decided: Option<&Place>) -> Change {
     let host = IpNet::from(seeker.peer.ip());
-    let decides = |place: &Place| written_at == Some(place.to_string().as_str());
+    let decides = |place: &Place| decided == Some(place);
     let mut rules = service.identity.rules().iter();
     let rule = rules.find(|rule| rule.names().iter().any(|name| decides(&name.place)));
     let found = rule.and_then(|rule| Some((rule, rule.names().first()?.place.clone())));

@@ -1,45 +1,67 @@
-//! `doorward explain --event` and `--last`: a refusal of a running server, told room by room.
+//! `doorward explain --event` and `--last`: a refusal of a running server, as it happened and as it would
+//! happen now.
 
 use std::net::{IpAddr, SocketAddr};
 
-use doorward::admin::{Answer, Question, ask};
-use doorward::config::Config;
-use doorward::paper::{Change, Seeker, Told};
+use doorward::handshake::Pin;
+use doorward::paper::{Remembered, Shows, Visitor, Walk};
 use doorward::peer::PeerAddr;
-use doorward::problem::Problem;
 use doorward::refusal::{Refusal, Room};
-use doorward::server::status;
+use doorward::server::status::{self, Status};
+use serde_json::json;
 
-use super::Args;
 use super::picture::{Line, Mark, Picture, Reason};
+use super::scene::{self, Scene};
+use super::{Args, paper};
 use crate::cli::{Exit, screen};
 
 /// Explains the newest refusal that fits.
 pub(super) fn run(args: &Args, fits: &dyn Fn(&status::Refusal) -> bool) -> Exit {
-    let refusals = match remembered(args) {
-        Ok(refusals) => refusals,
+    let asked = scene::socket(args).map_err(|problem| problem.to_string());
+    let status = match asked.and_then(|socket| scene::status(&socket)) {
+        Ok(status) => status,
         Err(words) => {
             screen::tell(format_args!("doorward: {words}"));
             return Exit::Failed;
         }
     };
-    let Some(event) = refusals.iter().find(|event| fits(event)) else {
-        let count = refusals.len();
+    let Some(event) = status.last.iter().find(|event| fits(event)) else {
+        let count = status.last.len();
         screen::tell(format_args!(
             "doorward: no such refusal is remembered; the server remembers the last 256, now {count}\n    \
              doorward status lists them"
         ));
         return Exit::Failed;
     };
-    // Without a configuration there is still a picture, only no change to propose.
-    let config = Config::read(&args.config.config).ok().map(|(config, _)| config);
-    let picture = picture(event, config.as_ref());
-    if args.json {
-        screen::say(picture.json(Some(false)));
-    } else {
-        picture.print();
-    }
+    let known = match known(args, event) {
+        Ok(known) => known,
+        Err(words) => {
+            screen::tell(format_args!("doorward: {words}"));
+            return Exit::Usage;
+        }
+    };
+    show(args, &status, event, known);
     Exit::Fine
+}
+
+fn show(args: &Args, status: &Status, event: &status::Refusal, visitor: Option<Visitor>) {
+    let now = visitor.and_then(|visitor| now(args, status, event, &visitor));
+    let (walk, now) = now.map_or((None, None), |(walk, picture)| (Some(walk), Some(picture)));
+    let then = then(event, walk.as_ref());
+    if args.json {
+        return screen::say(json!({
+            "then": then.json(Some(false)),
+            "now": now.map(|now| now.json(walk.map(|walk| walk.refused().is_none()))),
+            "stale": status.reloads.stale,
+        }));
+    }
+    then.print();
+    if let Some(now) = now {
+        if status.reloads.stale {
+            screen::say("The server runs an older state: it refused the files as they are now.");
+        }
+        now.print();
+    }
 }
 
 /// Whether a refusal is of this address or name; every one is of nobody in particular.
@@ -52,21 +74,54 @@ pub(super) fn is_of(event: &status::Refusal, who: &str) -> bool {
     who.is_empty() || event.names.iter().any(|name| name == who || bare(name))
 }
 
-fn remembered(args: &Args) -> Result<Vec<status::Refusal>, String> {
-    let socket = match &args.socket {
-        Some(socket) => Ok(socket.clone()),
-        None => Config::admin_socket(&args.config.config),
-    };
-    let words = |problem: Problem| problem.to_string();
-    let answer = socket.and_then(|socket| ask(&socket, &Question::Status)).map_err(words)?;
-    match answer {
-        Answer::Status(status) => Ok(status.last),
-        Answer::Done(said) | Answer::Refused(said) => Err(said.join("; ")),
-        Answer::Sockets(_) => Err("the server answered something else".to_owned()),
-    }
+/// Who it was, as far as the record and the command line know.
+fn known(args: &Args, event: &status::Refusal) -> Result<Option<Visitor>, String> {
+    let peer = |text: &str| text.parse::<SocketAddr>().ok().map(PeerAddr::new);
+    let Some(from) = peer(&event.from) else { return Ok(None) };
+    let via = event.via.as_deref().and_then(peer);
+    let given = args.visitor.known(from, via)?;
+    let shows = if args.visitor.cert.is_some() { given.shows } else { shown(event) };
+    Ok(Some(Visitor { shows, ..given }))
 }
 
-fn picture(event: &status::Refusal, config: Option<&Config>) -> Picture {
+fn shown(event: &status::Refusal) -> Shows {
+    if event.code == Refusal::HandshakeNoCertificate.code() {
+        return Shows::Chain(Vec::new());
+    }
+    let pin = event.pin.as_deref().filter(|_| event.more_names == 0).and_then(Pin::parse);
+    let remembered =
+        pin.and_then(|pin| Remembered::new(&event.names, event.bad_name.as_deref(), pin));
+    remembered.map_or(Shows::Unknown, Shows::Remembered)
+}
+
+/// How the same visitor would fare by the files of now; says why that cannot be told where it cannot.
+fn now(
+    args: &Args,
+    status: &Status,
+    event: &status::Refusal,
+    visitor: &Visitor,
+) -> Option<(Walk, Picture)> {
+    let scene = match Scene::read(args) {
+        Ok(scene) => scene.with_bans_of(status),
+        Err(problems) => {
+            screen::tell_problems(&problems);
+            return None;
+        }
+    };
+    let Some(service) = scene.service(&event.service) else {
+        screen::tell(format_args!("doorward: the configuration has no {} now", event.service));
+        return None;
+    };
+    let walk = scene.walk(service, visitor);
+    let mut picture = paper::picture(service, visitor, &walk);
+    picture.title = format!("now: {}", picture.title);
+    if walk.refused().is_none() {
+        "nothing that could be asked would refuse it".clone_into(&mut picture.verdict);
+    }
+    Some((walk, picture))
+}
+
+fn then(event: &status::Refusal, now: Option<&Walk>) -> Picture {
     let names = match event.names.as_slice() {
         [] => String::new(),
         names => format!(" with {}", names.join(" ")),
@@ -75,17 +130,19 @@ fn picture(event: &status::Refusal, config: Option<&Config>) -> Picture {
         "visit {} at {}: {}{names} to {}",
         event.visit, event.at, event.from, event.service
     );
+    let verdict = format!("was refused: {}", event.code);
     let Some(refusal) = Refusal::from_code(&event.code) else {
         // A newer server may say what this program does not know.
-        let verdict = format!("was refused: {}", event.code);
         return Picture { title, lines: Vec::new(), verdict, reasons: Vec::new() };
     };
-    let change = config.and_then(|config| change(event, refusal, config));
+    let mut objections = now.map(Walk::objections).unwrap_or_default().iter();
+    let told_again = objections.any(|objection| objection.refused.refusal() == refusal);
+    let reason = (!told_again).then_some(Reason { refusal, change: None });
     Picture {
         title,
         lines: ROOMS.iter().map(|room| line(*room, refusal, event)).collect(),
-        verdict: format!("was refused: {refusal}"),
-        reasons: vec![Reason { refusal, change }],
+        verdict,
+        reasons: reason.into_iter().collect(),
     }
 }
 
@@ -109,15 +166,6 @@ fn line(room: Room, refusal: Refusal, event: &status::Refusal) -> Line {
         (true, _) => plain(Mark::Passed, ""),
         (false, _) => plain(Mark::NotAsked, "the visitor was gone by then"),
     }
-}
-
-/// The smallest change by the configuration of now, which may differ from the one that refused.
-fn change(event: &status::Refusal, refusal: Refusal, config: &Config) -> Option<Change> {
-    let service = config.services.iter().find(|service| *service.name == *event.service)?;
-    let from = event.from.parse::<SocketAddr>().ok()?;
-    let seeker = Seeker::recorded(PeerAddr::new(from), &event.names);
-    let told = Told { refusal, detail: &event.detail, rule: event.rule.as_deref() };
-    Some(Change::smallest(service, &seeker, told))
 }
 
 const ROOMS: [Room; 6] =

@@ -4,11 +4,14 @@ mod codes;
 mod event;
 mod paper;
 mod picture;
+mod scene;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use doorward::paper::{Shows, Visitor};
 use doorward::peer::PeerAddr;
+use doorward::pki::keyfile::read_chain;
 
 use super::{ConfigFile, Exit};
 
@@ -16,28 +19,29 @@ use super::{ConfigFile, Exit};
 ///
 /// Without anything, all codes are listed.
 ///
-/// A walk on paper asks the server's own gates, without a network. It knows the configuration and the
-/// files that it names, but no ban and no free seat. Exit codes: 0 the visitor would be let in, 1 it would
-/// be refused, 2 usage, 3 the configuration is refused. With --event and --last: 0 found and explained, 1
-/// there is no such refusal, or no server.
+/// A walk on paper asks the server's own gates, without a network: by the configuration, the files that it names, and
+/// the bans of the running server, where there is one with an admin socket. It knows no free seat. Exit codes: 0 the
+/// visitor would be let in, 1 it would be refused, 2 usage, 3 the configuration is refused. With --event and --last: 0
+/// found and explained, 1 there is no such refusal, or no server.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("who").args(["from", "event", "last"]))]
 pub(super) struct Args {
     /// The code, such as handshake.expired.
-    #[arg(conflicts_with_all = ["from", "event", "last"])]
+    #[arg(conflicts_with = "who")]
     code: Option<String>,
     /// Walk on paper for a visitor from this address.
-    #[arg(long, value_name = "ADDRESS", help_heading = "On paper", conflicts_with_all = ["event", "last"])]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Who")]
     from: Option<IpAddr>,
-    #[command(flatten)]
-    visitor: Visitor,
     /// Explain the refusal with this number of a visit, from the record of a running server.
-    #[arg(long, value_name = "NUMBER", help_heading = "A refusal", conflicts_with = "last")]
+    #[arg(long, value_name = "NUMBER", help_heading = "Who")]
     event: Option<u64>,
     /// Explain the last refusal, of this address or name if one is given.
-    #[arg(long, value_name = "ADDRESS|NAME", num_args = 0..=1, default_missing_value = "", help_heading = "A refusal")]
+    #[arg(long, value_name = "ADDRESS|NAME", num_args = 0..=1, default_missing_value = "", help_heading = "Who")]
     last: Option<String>,
+    #[command(flatten)]
+    visitor: Told,
     /// The admin socket, where it is not the one that the configuration names.
-    #[arg(long, value_name = "FILE", help_heading = "A refusal")]
+    #[arg(long, value_name = "FILE", requires = "who")]
     socket: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
@@ -46,11 +50,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is known of the visitor on paper, besides its address.
+/// What is told of the visitor, besides its address.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "On paper")]
-struct Visitor {
-    /// The listener it comes to, such as 127.0.0.1:8443, as the configuration writes it.
+#[command(next_help_heading = "What is known of it")]
+struct Told {
+    /// The listener it comes to, such as 127.0.0.1:8443 or systemd:NAME.
     #[arg(long, value_name = "LISTENER", requires = "from", conflicts_with = "service")]
     to: Option<String>,
     /// The service it comes to. Not needed where there is only one.
@@ -59,12 +63,29 @@ struct Visitor {
     /// The balancer that announces it with the PROXY protocol.
     #[arg(long, value_name = "ADDRESS", requires = "from")]
     via: Option<IpAddr>,
-    /// Its certificate with the chain it sends, in PEM. Without one it shows none.
-    #[arg(long, value_name = "FILE", requires = "from")]
+    /// A protocol that it offers in TLS (ALPN). May be given more than once; with "" it offers none.
+    #[arg(long, value_name = "PROTOCOL", requires = "who")]
+    alpn: Vec<String>,
+    /// Its certificate with the chain it sends, in PEM. Without one, a visitor on paper shows none.
+    #[arg(long, value_name = "FILE", requires = "who")]
     cert: Option<PathBuf>,
     /// What it says, as bytes on the wire.
-    #[arg(long, value_name = "FILE", requires = "from")]
+    #[arg(long, value_name = "FILE", requires = "who")]
     frame: Option<PathBuf>,
+}
+
+impl Told {
+    /// The visitor from there, with what is told of it.
+    fn known(&self, from: PeerAddr, via: Option<PeerAddr>) -> Result<Visitor, String> {
+        let chain = match &self.cert {
+            Some(file) => read_chain(file).map_err(|problem| problem.to_string())?,
+            None => Vec::new(),
+        };
+        let words = self.frame.as_deref().map(paper::said).transpose()?;
+        let named = self.alpn.iter().filter(|name| !name.is_empty());
+        let alpn = (!self.alpn.is_empty()).then(|| named.cloned().collect());
+        Ok(Visitor { from, via, alpn, shows: Shows::Chain(chain), words })
+    }
 }
 
 pub(super) fn run(args: &Args) -> Exit {

@@ -2,46 +2,36 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use doorward::bind::Listen;
+use doorward::bind::{Interfaces, Listen};
 use doorward::config::{Config, ServiceConfig};
-use doorward::handshake::{Handshake, Loaded};
-use doorward::paper::{Hallway, Step, Verdict, Visitor, Walk};
+use doorward::paper::{Step, Verdict, Visitor, Walk};
 use doorward::peer::PeerAddr;
-use doorward::pki::keyfile::read_chain;
 use doorward::place::Written;
-use doorward::problem::Problem;
-use rustls::pki_types::UnixTime;
 
 use super::picture::{Line, Mark, Picture, Reason};
+use super::scene::{self, Scene};
 use super::{Args, peer};
 use crate::cli::{Exit, screen};
 
 pub(super) fn run(args: &Args, from: IpAddr) -> Exit {
-    let loaded = Config::read(&args.config.config).and_then(|(config, _)| {
-        let Loaded { handshake, .. } = Handshake::load(&config.handshake, UnixTime::now())?;
-        Ok((config, handshake))
-    });
-    let (config, handshake) = match loaded {
-        Ok(loaded) => loaded,
+    let scene = match Scene::read(args) {
+        Ok(scene) => with_bans(args, scene),
         Err(problems) => {
             screen::tell_problems(&problems);
             return Exit::Refused;
         }
     };
-    let chosen = choose(args, &config);
-    let scene = chosen.and_then(|service| Ok((service, visitor(args, from)?)));
-    let (service, visitor) = match scene {
-        Ok(scene) => scene,
+    let (service, visitor) = match chosen(args, &scene.config, from) {
+        Ok(chosen) => chosen,
         Err(words) => {
             screen::tell(format_args!("doorward: {words}"));
             return Exit::Usage;
         }
     };
-    let hallway = Hallway { service, settings: &config.handshake, handshake: &handshake };
-    let walk = hallway.walk(&visitor, UnixTime::now());
+    let walk = scene.walk(service, &visitor);
     let picture = picture(service, &visitor, &walk);
     let admitted = walk.refused().is_none();
     if args.json {
@@ -52,11 +42,42 @@ pub(super) fn run(args: &Args, from: IpAddr) -> Exit {
     if admitted { Exit::Fine } else { Exit::Failed }
 }
 
+/// A server that is not running has no bans; one that does not answer is spoken of where it was named.
+fn with_bans(args: &Args, scene: Scene) -> Scene {
+    let named = args.socket.is_some();
+    if !named && scene.config.admin.is_none() {
+        return scene;
+    }
+    let asked = scene::socket(args).map_err(|problem| problem.to_string());
+    match asked.and_then(|socket| scene::status(&socket)) {
+        Ok(status) => scene.with_bans_of(&status),
+        Err(words) => {
+            if named {
+                screen::tell(format_args!("doorward: {words}"));
+            }
+            scene
+        }
+    }
+}
+
+fn chosen<'c>(
+    args: &Args,
+    config: &'c Config,
+    from: IpAddr,
+) -> Result<(&'c ServiceConfig, Visitor), String> {
+    let service = choose(args, config)?;
+    let visitor = args.visitor.known(peer(from), args.visitor.via.map(peer))?;
+    Ok((service, visitor))
+}
+
 /// The service that is asked for, or the only one.
 fn choose<'c>(args: &Args, config: &'c Config) -> Result<&'c ServiceConfig, String> {
+    let interfaces = Interfaces::of_this_host().unwrap_or_default();
     let named = |service: &&ServiceConfig| match (&args.visitor.service, &args.visitor.to) {
         (Some(name), _) => *service.name == **name,
-        (None, Some(to)) => service.listen.iter().any(|listen| listen.value.to_string() == *to),
+        (None, Some(to)) => {
+            service.listen.iter().any(|listen| is_meant(&listen.value, to, &interfaces))
+        }
         (None, None) => true,
     };
     let mut found = config.services.iter().filter(named);
@@ -69,6 +90,17 @@ fn choose<'c>(args: &Args, config: &'c Config) -> Result<&'c ServiceConfig, Stri
     }
 }
 
+/// Whether a listener is the one: as it is written, or an address that it has on this host.
+fn is_meant(listen: &Listen, to: &str, interfaces: &Interfaces) -> bool {
+    let Ok(address) = to.parse::<SocketAddr>() else { return listen.to_string() == to };
+    let ip = address.ip().to_canonical();
+    let has = |at: SocketAddr| {
+        let everywhere = at.ip().is_unspecified() && at.is_ipv4() == ip.is_ipv4();
+        at.port() == address.port() && (at.ip() == ip || everywhere)
+    };
+    listen.resolve(interfaces).is_ok_and(|addresses| addresses.into_iter().any(has))
+}
+
 fn offer(config: &Config) -> String {
     let one = |service: &ServiceConfig| {
         let listen: Vec<_> = service.listen.iter().map(|at| at.value.to_string()).collect();
@@ -78,17 +110,8 @@ fn offer(config: &Config) -> String {
     format!("there is {}", all.join(", "))
 }
 
-fn visitor(args: &Args, from: IpAddr) -> Result<Visitor, String> {
-    let chain = match &args.visitor.cert {
-        Some(file) => read_chain(file).map_err(|problem: Problem| problem.to_string())?,
-        None => Vec::new(),
-    };
-    let words = args.visitor.frame.as_deref().map(said).transpose()?;
-    Ok(Visitor { from: peer(from), via: args.visitor.via.map(peer), chain, words })
-}
-
 /// What a visitor says, from a file.
-fn said(file: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn said(file: &Path) -> Result<Vec<u8>, String> {
     let shown = file.display();
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(LONGEST_SPEECH).read_to_end(&mut bytes));
@@ -104,7 +127,7 @@ fn reason(error: &io::Error) -> String {
     error.kind().to_string()
 }
 
-fn picture(service: &ServiceConfig, visitor: &Visitor, walk: &Walk) -> Picture {
+pub(super) fn picture(service: &ServiceConfig, visitor: &Visitor, walk: &Walk) -> Picture {
     let via = visitor.via.map_or_else(String::new, |via: PeerAddr| format!(" via {}", via.ip()));
     let mut title = format!("{}{via} to {}", visitor.from.ip(), service.name);
     if !visitor.via.unwrap_or(visitor.from).ip().is_loopback() && is_local(service) {

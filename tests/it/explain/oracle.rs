@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use doorward::config::{Config, ServiceConfig};
 use doorward::handshake::{Handshake, Presented};
-use doorward::paper::{self, Edit, Hallway, Walk};
+use doorward::paper::{self, Edit, Hallway, Shows, Walk};
 use doorward::peer::PeerAddr;
 use doorward::pki::{Authority, Credential, Options, RawName, Usage};
 use rustls::pki_types::UnixTime;
@@ -138,13 +138,14 @@ impl Scene {
             service: self.service(stranger.service),
             settings: &self.config.handshake,
             handshake: &self.handshake,
+            bans: None,
         };
         let chain = self.credential(stranger).map(|shown| shown.chain().to_vec());
         let visitor = paper::Visitor {
             from: peer(stranger.from),
-            via: None,
-            chain: chain.unwrap_or_default(),
+            shows: Shows::Chain(chain.unwrap_or_default()),
             words: Some(stranger.words.clone()),
+            ..paper::Visitor::default()
         };
         hallway.walk(&visitor, UnixTime::now())
     }
