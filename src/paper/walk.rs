@@ -29,9 +29,10 @@ impl Hallway<'_> {
         let mut steps = vec![self.accept(accept, announced.is_some())];
         if knows_whom {
             steps.extend([self.bans(peer, now), self.address(peer)]);
+            steps.extend(self.header(visitor, met));
             steps.extend(self.protocol(visitor));
             steps.extend([
-                self.certificate(visitor, met, now),
+                self.certificate(visitor, now),
                 self.identity(presented.as_ref(), peer),
                 self.frame(visitor.words.as_deref()),
             ]);
@@ -83,6 +84,13 @@ impl Hallway<'_> {
         }
     }
 
+    /// From anybody but a balancer nobody listens for a header, which is then where TLS should begin.
+    fn header(&self, visitor: &Visitor, met: PeerAddr) -> Option<Step> {
+        let unheard = visitor.via.is_some() && !self.service.balancers.are_at(met);
+        let refused = Refusal::HandshakeNotTls.because("a header of the PROXY protocol came first");
+        unheard.then(|| Step::of(Room::Handshake, Err(refused), Some(&self.service.place)))
+    }
+
     /// Which protocol is spoken in TLS is settled before a certificate is asked for.
     fn protocol(&self, visitor: &Visitor) -> Option<Step> {
         let spoken = &self.service.greeting.alpn;
@@ -99,16 +107,11 @@ impl Hallway<'_> {
         Some(Step::of(Room::Handshake, judged, Some(&self.service.place)))
     }
 
-    fn certificate(&self, visitor: &Visitor, met: PeerAddr, now: UnixTime) -> Step {
-        let judged = if visitor.via.is_some() && !self.service.balancers.are_at(met) {
-            // Nobody listens for its header, which is then where TLS should begin.
-            Err(Refusal::HandshakeNotTls.because("a header of the PROXY protocol came first"))
-        } else {
-            match &visitor.shows {
-                Shows::Chain(chain) => self.handshake.judge_again(chain, now),
-                Shows::Remembered(_) => return Step::not_asked(Room::Handshake, ONLY_NAMES),
-                Shows::Unknown => return Step::not_asked(Room::Handshake, NEVER_SEEN),
-            }
+    fn certificate(&self, visitor: &Visitor, now: UnixTime) -> Step {
+        let judged = match &visitor.shows {
+            Shows::Chain(chain) => self.handshake.judge_again(chain, now),
+            Shows::Remembered(_) => return Step::not_asked(Room::Handshake, ONLY_NAMES),
+            Shows::Unknown => return Step::not_asked(Room::Handshake, NEVER_SEEN),
         };
         let place = match &judged {
             Ok(()) => &self.settings.clients.place,

@@ -2,6 +2,7 @@
 
 mod codes;
 mod event;
+mod lessons;
 mod paper;
 mod picture;
 mod scene;

@@ -1,11 +1,13 @@
 //! The same rules, read a second time, slowly and without the gates.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
 
+use doorward::address::{Ban, Bans};
 use doorward::config::{Config, ServiceConfig};
 use doorward::handshake::{Handshake, Presented};
 use doorward::paper::{self, Edit, Hallway, Shows, Walk};
-use doorward::peer::PeerAddr;
+use doorward::peer::{PeerAddr, PeerText};
 use doorward::pki::{Authority, Credential, Options, RawName, Usage};
 use rustls::pki_types::UnixTime;
 
@@ -13,10 +15,13 @@ use super::chance::Dice;
 use crate::support::Set;
 use crate::support::set::days;
 
-/// A service: its name, its networks (`+` allowed, `-` denied), its rules, and its messages.
+/// A service: its name, its balancers, its networks (`+` allowed, `-` denied), its protocols in TLS, its rules,
+/// and its messages.
 struct Rules {
     name: &'static str,
+    balancers: &'static [&'static str],
     networks: &'static [&'static str],
+    alpn: &'static [&'static str],
     permits: &'static [(&'static [&'static str], Option<&'static [&'static str]>)],
     frame: Messages,
 }
@@ -27,12 +32,19 @@ enum Messages {
     Prefixed,
     /// Lines of 2 to 10 bytes, UTF-8.
     Lines,
+    /// Lines of JSON of at most 40 bytes, nested at most two deep.
+    Json,
     Raw,
 }
 
-const RULES: [Rules; 4] = [
+/// Who is out, whatever the lists say.
+const BANNED: [&str; 3] = ["127.0.3.0/24", "127.1.2.4/32", "2001:db8:1::7/128"];
+
+const RULES: [Rules; 5] = [
     Rules {
         name: "nested",
+        balancers: &[],
+        alpn: &[],
         networks: &[
             "+127.0.0.0/8",
             "-127.1.0.0/16",
@@ -55,6 +67,8 @@ const RULES: [Rules; 4] = [
     },
     Rules {
         name: "narrow",
+        balancers: &[],
+        alpn: &[],
         networks: &["+127.0.0.0/15", "-127.0.0.0/17", "+127.0.0.1/32", "+fd00::/56"],
         permits: &[
             (&["dns:bob.client.internal"], Some(&["127.1.0.0/16"])),
@@ -67,11 +81,28 @@ const RULES: [Rules; 4] = [
     },
     Rules {
         name: "trusting",
+        balancers: &[],
+        alpn: &["doors", "h2"],
         networks: &["+0.0.0.0/0", "+::/0"],
         permits: &[(&["cn:nobody in particular", "dns:carol.client.internal"], None)],
         frame: Messages::Raw,
     },
-    Rules { name: "closed", networks: &["+127.0.0.0/8"], permits: &[], frame: Messages::Lines },
+    Rules {
+        name: "behind",
+        balancers: &["127.2.0.0/15"],
+        networks: &["+127.0.0.0/9", "+10.0.0.0/8", "-127.0.1.0/24", "+2001:db8::/32", "+fd00::/8"],
+        alpn: &["doors"],
+        permits: &[(&["dns:alice.client.internal", "cn:bob"], None)],
+        frame: Messages::Json,
+    },
+    Rules {
+        name: "closed",
+        balancers: &[],
+        networks: &["+127.0.0.0/8"],
+        alpn: &[],
+        permits: &[],
+        frame: Messages::Lines,
+    },
 ];
 
 /// Somebody with a certificate, or without.
@@ -87,6 +118,7 @@ pub(super) struct Scene {
     text: String,
     config: Config,
     handshake: Handshake,
+    pub(super) bans: Bans,
     cards: Vec<Card>,
 }
 
@@ -94,6 +126,9 @@ pub(super) struct Scene {
 pub(super) struct Stranger {
     pub(super) service: &'static str,
     pub(super) from: IpAddr,
+    /// The machine that announces it.
+    pub(super) via: Option<IpAddr>,
+    pub(super) alpn: &'static [&'static str],
     card: usize,
     pub(super) words: Vec<u8>,
 }
@@ -104,7 +139,12 @@ impl Scene {
         let text = set.tables("") + &RULES.iter().map(table).collect::<String>();
         let (config, _) = Config::parse(&text, "scene.toml").unwrap_or_else(|no| panic!("{no:#?}"));
         let handshake = Handshake::load(&config.handshake, UnixTime::now()).unwrap().handshake;
-        Self { text, config, handshake, cards }
+        let mut bans = Bans::default();
+        for network in BANNED {
+            let until = SystemTime::now() + Duration::from_secs(3600);
+            assert!(bans.add(network.parse().unwrap(), Ban { until, why: PeerText::from("test") }));
+        }
+        Self { text, config, handshake, bans, cards }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -121,16 +161,28 @@ impl Scene {
 
     pub(super) fn anybody(&self, dice: &mut Dice) -> Stranger {
         let from = dice.address();
-        Stranger { from, ..self.neighbour(dice) }
+        let stranger = self.neighbour(dice);
+        let via = stranger.via.map(|via| if dice.below(4) == 0 { dice.address() } else { via });
+        Stranger { from, via, ..stranger }
     }
 
-    /// Somebody of this machine, who can really come.
+    /// Somebody who can really come: from this machine, or announced by it.
     pub(super) fn neighbour(&self, dice: &mut Dice) -> Stranger {
-        let service = dice.one_of(&RULES).name;
+        let rules = dice.one_of(&RULES);
         // Half of them have a certificate that is good for something, or nobody would get far.
         let cards = if dice.below(2) == 0 { 4 } else { self.cards.len() };
         let card = dice.below(cards);
-        Stranger { service, from: dice.loopback().into(), card, words: words(dice) }
+        let announced = dice.below(if rules.balancers.is_empty() { 12 } else { 2 }) == 0;
+        let (from, via) = if announced {
+            let odd = [IpAddr::from([0; 4]), [224, 0, 0, 9].into(), [255; 4].into()];
+            let from = if dice.below(10) == 0 { *dice.one_of(&odd) } else { dice.address() };
+            (from, Some(IpAddr::from(dice.loopback())))
+        } else {
+            (IpAddr::from(dice.loopback()), None)
+        };
+        let offers: [&[&str]; 5] = [&[], &["doors"], &["doors"], &["h2"], &["http/1.1", "doors"]];
+        let alpn = dice.one_of(&offers);
+        Stranger { service: rules.name, from, via, alpn, card, words: words(dice) }
     }
 
     pub(super) fn walk(&self, stranger: &Stranger) -> Walk {
@@ -138,24 +190,35 @@ impl Scene {
             service: self.service(stranger.service),
             settings: &self.config.handshake,
             handshake: &self.handshake,
-            bans: None,
+            bans: Some(&self.bans),
         };
         let chain = self.credential(stranger).map(|shown| shown.chain().to_vec());
         let visitor = paper::Visitor {
             from: peer(stranger.from),
+            via: stranger.via.map(peer),
+            alpn: Some(stranger.alpn.iter().map(|name| (*name).to_owned()).collect()),
             shows: Shows::Chain(chain.unwrap_or_default()),
             words: Some(stranger.words.clone()),
-            ..paper::Visitor::default()
         };
         hallway.walk(&visitor, UnixTime::now())
     }
 
     /// The verdict by the rules as they are written above.
     pub(super) fn expected(&self, stranger: &Stranger) -> &'static str {
-        let rules = RULES.iter().find(|rules| rules.name == stranger.service).unwrap();
+        let rules = rules(stranger);
         let card = &self.cards[stranger.card];
-        let from = stranger.from.to_canonical();
-        address(rules, from)
+        let (from, unheard) = match accept(stranger) {
+            Ok(accepted) => accepted,
+            Err(code) => return code,
+        };
+        let banned = BANNED.iter().any(|network| holds(network, from).is_some());
+        let stranger_to_tls = rules.alpn.iter().all(|name| !stranger.alpn.contains(name));
+        let no_protocol = !rules.alpn.is_empty() && !stranger.alpn.is_empty() && stranger_to_tls;
+        banned
+            .then_some("address.banned")
+            .or_else(|| address(rules, from))
+            .or(unheard.then_some("handshake.not-tls"))
+            .or(no_protocol.then_some("handshake.no-protocol"))
             .or(card.handshake)
             .or_else(|| identity(rules, card, from))
             .or_else(|| frame(rules.frame, &stranger.words))
@@ -166,8 +229,31 @@ impl Scene {
         let gate = edit.of_identity(&self.service(stranger.service).identity);
         let shown = self.credential(stranger).unwrap();
         let presented = Presented::read(&shown.chain()[0]).unwrap();
-        let judged = gate.judge(&presented, peer(stranger.from));
+        let from = accept(stranger).unwrap().0;
+        let judged = gate.judge(&presented, peer(from));
         assert!(judged.is_ok(), "{edit} for {stranger:?}: {judged:?}");
+    }
+}
+
+fn rules(stranger: &Stranger) -> &'static Rules {
+    RULES.iter().find(|rules| rules.name == stranger.service).unwrap()
+}
+
+/// Where it comes from, and whether it says so to somebody who does not listen.
+pub(super) fn accept(stranger: &Stranger) -> Result<(IpAddr, bool), &'static str> {
+    let met = stranger.via.unwrap_or(stranger.from).to_canonical();
+    let balancers = rules(stranger).balancers;
+    if !balancers.iter().any(|network| holds(network, met).is_some()) {
+        return Ok((met, stranger.via.is_some()));
+    }
+    let from = stranger.from.to_canonical();
+    let nobody = ["0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32", "::/128", "ff00::/8"];
+    match stranger.via {
+        None => Err("accept.proxy-missing"),
+        Some(_) if nobody.iter().any(|network| holds(network, from).is_some()) => {
+            Err("accept.proxy-lying")
+        }
+        Some(_) => Ok((from, false)),
     }
 }
 
@@ -194,10 +280,17 @@ fn table(rules: &Rules) -> String {
             "kind = \"length-prefixed\"\nwidth = 2\nmax = \"16B\"\ntext = \"ascii\""
         }
         Messages::Lines => "kind = \"lines\"\nmin = \"2B\"\nmax = \"10B\"",
+        Messages::Json => "kind = \"json-lines\"\nmax = \"40B\"\ndepth = 2",
         Messages::Raw => "kind = \"raw\"",
     };
+    let quoted = |names: &[&str]| list(&mut names.iter().copied());
+    let balancers = match quoted(rules.balancers) {
+        none if none.is_empty() => none,
+        some => format!("[service.balancers]\nfrom = [{some}]\n"),
+    };
+    let alpn = quoted(rules.alpn);
     format!(
-        "[[service]]\nname = {:?}\nlisten = \"127.0.0.1:0\"\nkind = \"echo\"\n[service.address]\nallow = [{allow}]\n\
+        "[[service]]\nname = {:?}\nlisten = \"127.0.0.1:0\"\nkind = \"echo\"\nalpn = [{alpn}]\n{balancers}[service.address]\nallow = [{allow}]\n\
          deny = [{deny}]\n{rules_text}[service.frame]\n{frame}\n",
         rules.name
     )
@@ -266,6 +359,20 @@ fn words(dice: &mut Dice) -> Vec<u8> {
     if dice.below(2) == 0 {
         return dice.one_of(&whole).to_vec();
     }
+    if dice.below(3) == 0 {
+        let json: [&[u8]; 9] = [
+            b"{\"a\": [1]}\n",
+            b"[]\n",
+            b"\"]\"\n",
+            b"[[[]]]\n",
+            b"{\"a\": }\n",
+            b"12\r\n",
+            b"\xff\n",
+            b"\"0123456789012345678901234567890123456789\"\n",
+            b"{\"a\"",
+        ];
+        return (0..=dice.below(3)).flat_map(|_| dice.one_of(&json).to_vec()).collect();
+    }
     let length = dice.below(24);
     (0..length).map(|_| *dice.one_of(b"\0\0\x01\x02\x03aabbcc\n\n\r\xc3\xa9\x7f")).collect()
 }
@@ -324,8 +431,22 @@ fn frame(messages: Messages, words: &[u8]) -> Option<&'static str> {
     match messages {
         Messages::Raw => None,
         Messages::Prefixed => prefixed(words),
-        Messages::Lines => lines(words),
+        Messages::Lines => lines(words, 2, 10, |_| None),
+        Messages::Json => lines(words, 1, 40, json),
     }
+}
+
+/// The brackets of these words are never in strings but once, where they close nothing.
+fn json(line: &str) -> Option<&'static str> {
+    let bare = line.replace("\"]\"", "");
+    let mut deep = 0;
+    for byte in bare.bytes() {
+        deep += i32::from(matches!(byte, b'[' | b'{')) - i32::from(matches!(byte, b']' | b'}'));
+        if deep > 2 {
+            return Some("frame.too-deep");
+        }
+    }
+    serde_json::from_str::<serde_json::Value>(line).is_err().then_some("frame.bad-json")
 }
 
 fn prefixed(mut words: &[u8]) -> Option<&'static str> {
@@ -352,26 +473,34 @@ fn prefixed(mut words: &[u8]) -> Option<&'static str> {
     None
 }
 
-fn lines(words: &[u8]) -> Option<&'static str> {
+fn lines(
+    words: &[u8],
+    min: usize,
+    max: usize,
+    more: impl Fn(&str) -> Option<&'static str>,
+) -> Option<&'static str> {
     let mut pieces: Vec<_> = words.split(|byte| *byte == b'\n').collect();
     let rest = pieces.pop().unwrap();
     for piece in pieces {
         let line = piece.strip_suffix(b"\r").unwrap_or(piece);
-        if line.len() > 10 {
+        if line.len() > max {
             return Some("frame.too-long");
         }
-        if line.len() < 2 {
+        if line.len() < min {
             return Some("frame.too-short");
         }
         let Ok(line) = std::str::from_utf8(line) else { return Some("frame.not-utf8") };
         if line.chars().any(char::is_control) {
             return Some("frame.control-character");
         }
+        if let Some(code) = more(line) {
+            return Some(code);
+        }
     }
     match rest.len() {
         0 => None,
         // An ending that never came could have been a carriage return and a line feed.
-        1..=11 => Some("frame.truncated"),
+        length if length <= max + 1 => Some("frame.truncated"),
         _ => Some("frame.too-long"),
     }
 }
