@@ -5,7 +5,11 @@
 //! of the host is opened or closed.
 
 mod commands;
+mod diff;
+mod matches;
 mod nftables;
+mod ruleset;
+mod spans;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +21,9 @@ use crate::bind::Interfaces;
 use crate::config::{Config, ServiceConfig};
 use crate::peer::PeerText;
 use crate::place::Place;
+
+pub use diff::{Addresses, Difference};
+pub use ruleset::Ruleset;
 
 /// Who may knock where, as a firewall can be told.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use crate::address::{AddressGate, Effect};
 use crate::config::ServiceConfig;
 use crate::handshake::{Name, Presented};
 use crate::identity::PermittedName;
+use crate::network::counted;
 use crate::peer::PeerAddr;
 use crate::place::Place;
 use crate::refusal::{Refusal, Refused, Room};
@@ -179,27 +180,6 @@ fn bits(ip: IpAddr) -> u128 {
     }
 }
 
-/// A number that people read.
-fn counted(number: u128) -> String {
-    if number < LONGEST_NUMBER {
-        return in_threes(&number.to_string());
-    }
-    let whole = number.saturating_add(1);
-    let power = whole.checked_ilog2().unwrap_or_default();
-    format!("about 2^{power}")
-}
-
-fn in_threes(digits: &str) -> String {
-    let mut text = String::new();
-    for (left, digit) in (1..=digits.len()).rev().zip(digits.chars()) {
-        text.push(digit);
-        if left > 1 && left % 3 == 1 {
-            text.push(',');
-        }
-    }
-    text
-}
-
 /// Where `allow` is written: at its first network in the configuration, or in a list.
 pub(super) fn allow_place(service: &ServiceConfig) -> Option<Place> {
     let rules = service.address.rules().iter();
@@ -247,9 +227,9 @@ fn listed(networks: &[IpNet]) -> String {
     shown.join(", ")
 }
 
-fn from(service: &ServiceConfig, seeker: &Seeker, decided: Option<&Place>) -> Change {
+fn from(service: &ServiceConfig, seeker: &Seeker, rule: Option<&Place>) -> Change {
     let host = IpNet::from(seeker.peer.ip());
-    let decides = |place: &Place| decided == Some(place);
+    let decides = |place: &Place| rule == Some(place);
     let mut rules = service.identity.rules().iter();
     let rule = rules.find(|rule| rule.names().iter().any(|name| decides(&name.place)));
     let found = rule.and_then(|rule| Some((rule, rule.names().first()?.place.clone())));
@@ -270,5 +250,3 @@ fn from(service: &ServiceConfig, seeker: &Seeker, decided: Option<&Place>) -> Ch
 const NOBODY: &str = "this also admits nobody else";
 /// Enough to see what kind of networks they are; the place shows the rest.
 const SHOWN_NETWORKS: usize = 4;
-/// Longer numbers are read as powers of two.
-const LONGEST_NUMBER: u128 = 1_000_000_000;

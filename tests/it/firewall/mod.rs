@@ -1,25 +1,21 @@
 //! `firewall`: the rules for the host say what the address gate says.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+#[cfg(target_os = "linux")]
+mod diff;
+#[cfg(target_os = "linux")]
+mod kernel;
+
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use doorward::address::AddressGate;
 use doorward::bind::Interfaces;
 use doorward::config::Config;
 use doorward::firewall::{Dialect, Policy};
-use futures_util::future::join_all;
 use ipnet::IpNet;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 
-#[cfg(target_os = "linux")]
-use crate::bind::on_a_host_of_its_own;
-use crate::cli::{block_on, doorward, said};
+use crate::cli::{doorward, said};
 use crate::explain::chance::Dice;
-use crate::support::{Set, has};
+use crate::support::Set;
 
 /// Nested networks of both families, one service bound to addresses, one to everything, one local.
 const SERVICES: &str = r#"
@@ -345,88 +341,4 @@ fn the_command_prints_what_loads_and_what_removes() {
     }
     let words = ["firewall", "nftables", "--config", "/nonexistent.toml"];
     assert_eq!(said(&doorward(set.path("").as_path(), &words)).0, 3);
-}
-
-/// Loads the real text into the kernel of a host of its own, and knocks.
-#[cfg(target_os = "linux")]
-#[test]
-fn the_kernel_drops_what_the_gate_would_refuse_and_nothing_else() {
-    if !has("nft")
-        || !on_a_host_of_its_own(
-            "firewall::the_kernel_drops_what_the_gate_would_refuse_and_nothing_else",
-        )
-    {
-        return;
-    }
-    let set = Set::new();
-    let (config, text) = written(&set, Dialect::Nftables);
-    let mut dice = Dice::new(3);
-    let mut sources = BTreeSet::new();
-    while sources.len() < 60 {
-        let v4 = dice.below(2) == 0;
-        sources.insert(address(&mut dice, v4));
-    }
-    sources.retain(|ip| is_somebody(*ip));
-    let hosts = ["192.0.2.1", "2001:db8::1", "198.51.100.1", "2001:db8:9::1"];
-    let hosts = hosts.map(|host| host.parse::<IpAddr>().unwrap());
-    for ip in hosts.iter().chain(&sources).filter(|ip| !ip.is_loopback()) {
-        let nodad = if ip.is_ipv6() { " nodad" } else { "" };
-        // An address may be there twice, as a host and as a source.
-        let add = format!("addr replace {}{nodad} dev lo", IpNet::from(*ip));
-        assert!(Command::new("ip").args(add.split(' ')).status().unwrap().success(), "{add}");
-    }
-    nft(&text);
-    // Twice is as good as once.
-    nft(&text);
-    let knocked = block_on(knock_everywhere(&config, &sources));
-    assert!(knocked.0 > 20 && knocked.1 > 20, "{knocked:?}");
-    nft(&Policy::of(&config, &Interfaces::default()).remove(Dialect::Nftables));
-    let left = Command::new("nft").args(["list", "tables"]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
-}
-
-fn is_somebody(ip: IpAddr) -> bool {
-    match ip {
-        // What no host may have as its own (RFC 6890).
-        IpAddr::V4(ip) => {
-            !ip.is_broadcast() && !ip.is_multicast() && ip.octets()[0] != 0 && ip.octets()[0] < 224
-        }
-        // A link-local one means nothing without its interface.
-        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unicast_link_local(),
-    }
-}
-
-fn nft(text: &str) {
-    let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    nft.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    assert!(nft.wait().unwrap().success(), "{text}");
-}
-
-/// Knocks from every address at every door, all at once: how many came in, and how many did not.
-async fn knock_everywhere(config: &Config, sources: &BTreeSet<IpAddr>) -> (usize, usize) {
-    let mut knocks = Vec::new();
-    let mut listeners = Vec::new();
-    let interfaces = Interfaces::of_this_host().unwrap();
-    for (at, gate) in doors(config) {
-        listeners.push(config.bind.open(at, &interfaces).unwrap());
-        let family = |ip: &&IpAddr| ip.is_ipv4() == at.is_ipv4();
-        for from in sources.iter().filter(family) {
-            let may = gate.judge(crate::explain::peer(*from)).is_ok();
-            knocks.push(async move {
-                let to = SocketAddr::new(host_of(at), at.port());
-                let came = timeout(Duration::from_secs(2), knock(*from, to)).await;
-                assert_eq!(came.is_ok(), may, "{from} at {to}: {came:?}");
-                came.inspect(|stream| assert!(stream.is_ok(), "{from} at {to}: {stream:?}")).is_ok()
-            });
-        }
-    }
-    let knocked = join_all(knocks).await;
-    let came = knocked.iter().filter(|came| **came).count();
-    (came, knocked.len() - came)
-}
-
-async fn knock(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(from, 0))?;
-    socket.connect(to).await
 }
