@@ -15,11 +15,8 @@ use serde_json::{Value, json};
 use super::{ConfigFile, Exit, screen};
 
 /// Prints the address policy as rules of the host's firewall, for defence in depth, or compares them. Nothing is changed.
-///
-/// The rules drop at the host's door what the address gate would refuse, for IPv4 and IPv6, and speak of no
-/// other port. Listeners on loopback have none. Exit codes: 0 printed, 1 the interfaces cannot be listed, 3 the
-/// configuration is refused.
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
@@ -49,10 +46,8 @@ struct Print {
 }
 
 /// Walks the host's rules, as nft lists them, for each door of the configuration, with every source at once.
-///
-/// Rules that were not made with nftables (iptables-legacy, BPF) are not seen. Exit codes: 0 the host is nowhere
-/// wider, 1 it is or may be, 2 the rules cannot be read, 3 the configuration is refused.
 #[derive(Debug, clap::Args)]
+#[command(after_help = DIFF_NOTES)]
 struct Diff {
     /// What nft -j list ruleset printed. Without it, nft is asked, which takes root.
     #[arg(long, value_name = "FILE")]
@@ -116,10 +111,8 @@ fn compared(diff: &Diff) -> Exit {
         screen::say(differences.iter().map(as_json).collect::<Value>());
     } else {
         differences.iter().for_each(show);
-        if differences.is_empty() {
-            screen::say(
-                "no listener can be reached from elsewhere, so there is nothing to compare",
-            );
+        for left_out in policy.left_out() {
+            screen::say(format_args!("not compared: {left_out}"));
         }
     }
     let wide = |one: &Difference| one.wider.count > 0 || one.perhaps.count > 0;
@@ -193,3 +186,10 @@ fn as_json(difference: &Difference) -> Value {
 
 /// Two lines of a terminal.
 const SHOWN: usize = 8;
+
+const NOTES: &str = "The rules drop at the host's door what the address gate would refuse, for IPv4 and IPv6, and \
+    speak of no other port. Listeners on loopback have none.\n\
+    Exit codes: 0 printed, 1 the interfaces cannot be listed, 2 usage, 3 the configuration is refused.";
+const DIFF_NOTES: &str = "Rules that were not made with nftables (iptables-legacy, BPF) are not seen.\n\
+    Exit codes: 0 the host is nowhere wider, 1 it is or may be, 2 the rules cannot be read, \
+    3 the configuration is refused.";

@@ -34,7 +34,7 @@ enum Verb {
     Certs(certs::Args),
     /// Explain a code, or why somebody is or would be refused, and what would change that.
     Explain(explain::Args),
-    /// Print the address policy as rules of the host's firewall.
+    /// Print the address policy as rules of the host's firewall, or say where the host's are wider.
     Firewall(firewall::Args),
     /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
     Status(admin::StatusArgs),

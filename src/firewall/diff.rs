@@ -76,7 +76,7 @@ fn difference(door: &Door, host: &Ruleset) -> Difference {
 /// The sources that a packet from elsewhere can have (RFC 6890): neither this host, nor many.
 fn possible(v4: bool) -> Spans {
     let never: &[&str] = if v4 {
-        &["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"]
+        &["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"]
     } else {
         &["::/127", "::ffff:0:0/96", "ff00::/8"]
     };

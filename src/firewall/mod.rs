@@ -70,15 +70,19 @@ impl Policy {
     /// The policy of a configuration on a host with these interfaces.
     ///
     /// A listener on a loopback address has no rules: nobody else reaches it. Neither has one whose port the
-    /// system chooses, nor one whose interface is not there now.
+    /// system chooses, one whose interface is not there now, nor one that is handed over at the start.
     #[must_use]
     pub fn of(config: &Config, interfaces: &Interfaces) -> Self {
         let mut policy = Self { doors: Vec::new(), left_out: Vec::new() };
         for service in &config.services {
             for listen in &service.listen {
-                let addresses = listen.value.resolve(interfaces);
                 let shown = format!("{} of {}", listen.value, service.name);
-                let Ok(addresses) = addresses else {
+                if listen.value.inherited().is_some() {
+                    let why = "it is handed over at the start, and nobody here knows its address";
+                    policy.left_out.push(format!("{shown}: {why}"));
+                    continue;
+                }
+                let Ok(addresses) = listen.value.resolve(interfaces) else {
                     policy.left_out.push(format!("{shown}: its interface is not there now"));
                     continue;
                 };
@@ -108,10 +112,10 @@ impl Policy {
         });
     }
 
-    /// Whether no listener needs a rule.
+    /// The listeners that have no rules, each with the reason.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.doors.is_empty()
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The text that puts the policy in force, in the place of what the same text put in force before.

@@ -96,6 +96,19 @@ impl Change {
         Self { edit: Edit::Elsewhere(what), place: None, also, wider: None }
     }
 
+    /// The same change where these services have the same address list.
+    pub(super) fn at_all(self, sharing: &[&str]) -> Self {
+        let of_list = matches!(self.edit, Edit::Allow(_) | Edit::NoDeny(_) | Edit::AllowNotDeny(_));
+        if sharing.is_empty() || !of_list {
+            return self;
+        }
+        let also = format!(
+            "this also lets it knock at {}, because the list is the same; nobody else",
+            sharing.join(", ")
+        );
+        Self { also, ..self }
+    }
+
     /// The remedy of a reason that no rule of the service is behind.
     fn advice(refusal: Refusal) -> Self {
         let also = match (refusal, refusal.room()) {

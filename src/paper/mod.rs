@@ -24,6 +24,8 @@ pub use shows::{Remembered, Shows};
 pub struct Hallway<'c> {
     /// The service, with its gates.
     pub service: &'c ServiceConfig,
+    /// Every service of the configuration: some of them may have the same address list.
+    pub services: &'c [ServiceConfig],
     /// What was written about the handshake, for the places.
     pub settings: &'c HandshakeSettings,
     /// The handshake, with its files read.

@@ -164,9 +164,16 @@ impl Hallway<'_> {
             (Refusal::AddressBanned, Some(bans)) => {
                 Change::unban(&around(bans, seeker.peer(), clock(now)))
             }
-            _ => Change::smallest(self.service, seeker, refused),
+            _ => Change::smallest(self.service, seeker, refused).at_all(&self.sharing()),
         };
         Some(Objection { refused: refused.clone(), place: step.place.clone(), change })
+    }
+
+    /// The other services whose address list is the same one.
+    fn sharing(&self) -> Vec<&str> {
+        let own = &self.service.address;
+        let same = self.services.iter().filter(|other| Arc::ptr_eq(&other.address, own));
+        same.map(|other| &*other.name).filter(|name| *name != &*self.service.name).collect()
     }
 }
 

@@ -17,14 +17,8 @@ use doorward::pki::keyfile::read_chain;
 use super::{ConfigFile, Exit};
 
 /// Explains a code, or walks the hallway: on paper for somebody who might come, or again for somebody who was refused.
-///
-/// Without anything, all codes are listed.
-///
-/// A walk on paper asks the server's own gates, without a network: by the configuration, the files that it names, and
-/// the bans of the running server, where there is one with an admin socket. It knows no free seat. Exit codes: 0 the
-/// visitor would be let in, 1 it would be refused, 2 usage, 3 the configuration is refused. With --event and --last: 0
-/// found and explained, 1 there is no such refusal, or no server.
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
 #[command(group = clap::ArgGroup::new("who").args(["from", "event", "last"]))]
 pub(super) struct Args {
     /// The code, such as handshake.expired.
@@ -39,8 +33,6 @@ pub(super) struct Args {
     /// Explain the last refusal, of this address or name if one is given.
     #[arg(long, value_name = "ADDRESS|NAME", num_args = 0..=1, default_missing_value = "", help_heading = "Who")]
     last: Option<String>,
-    #[command(flatten)]
-    visitor: Told,
     /// The admin socket, where it is not the one that the configuration names.
     #[arg(long, value_name = "FILE", requires = "who")]
     socket: Option<PathBuf>,
@@ -49,6 +41,8 @@ pub(super) struct Args {
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    visitor: Told,
 }
 
 /// What is told of the visitor, besides its address.
@@ -106,3 +100,9 @@ pub(super) fn run(args: &Args) -> Exit {
 fn peer(ip: IpAddr) -> PeerAddr {
     PeerAddr::new((ip, u16::MAX).into())
 }
+
+const NOTES: &str = "Without anything, all codes are listed.\n\
+    A walk on paper asks the server's own gates, without a network: by the configuration, the files that it names, \
+    and the bans of the running server, where there is one with an admin socket. It knows no free seat.\n\
+    Exit codes: with --from 0 the visitor would be let in, 1 it would be refused, 2 usage, 3 the configuration is \
+    refused; otherwise 0 explained, 1 there is no such code or refusal, or no server, 2 usage.";

@@ -50,6 +50,7 @@ impl Scene {
     pub(super) fn walk(&self, service: &ServiceConfig, visitor: &Visitor) -> Walk {
         let hallway = Hallway {
             service,
+            services: &self.config.services,
             settings: &self.config.handshake,
             handshake: &self.handshake,
             bans: self.bans.as_ref(),

@@ -237,6 +237,8 @@ fn what_cannot_be_asked_is_refused_with_what_could_be() {
     assert!(err.contains("echo at 127.0.0.1:0, other at 127.0.0.1:0"), "{err}");
     let (code, out, _) = explained(&set, &["--from", "127.0.0.1", "--service", "other"]);
     assert_eq!((code, out.contains("handshake.no-certificate")), (1, true), "{out}");
+    let (_, out, _) = explained(&set, &["--from", "192.0.2.7", "--service", "other"]);
+    assert!(out.contains("also lets it knock at echo, because the list is the same"), "{out}");
     let (code, _, err) = explained(&set, &["--from", "127.0.0.1", "--service", "third"]);
     assert_eq!((code, err.contains("there is no such service")), (2, true), "{err}");
     fs::remove_file(set.path("crl.pem")).unwrap();

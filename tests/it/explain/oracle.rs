@@ -188,6 +188,7 @@ impl Scene {
     pub(super) fn walk(&self, stranger: &Stranger) -> Walk {
         let hallway = Hallway {
             service: self.service(stranger.service),
+            services: &self.config.services,
             settings: &self.config.handshake,
             handshake: &self.handshake,
             bans: Some(&self.bans),

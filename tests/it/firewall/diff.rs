@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::process::Command;
+use std::task::Poll;
 
 use doorward::bind::Interfaces;
 use doorward::config::Config;
@@ -136,20 +137,22 @@ async fn they_fare_so(
         }
     }
     let mut waiting: Vec<_> = out.into_iter().map(Waiting::of).collect();
-    let looks = |waiting: &mut Vec<Waiting<'_>>| {
-        for one in waiting {
+    let nobody_came = |waiting: &mut Vec<Waiting<'_>>| {
+        waiting.retain_mut(|one| match one.looks() {
+            Poll::Pending => true,
+            Poll::Ready(Ok(_)) => {
+                panic!("{} came to {} on host {host}", one.knock.from, one.knock.to)
+            }
             // A rejection is no way in either.
-            let came = matches!(one.looks(), std::task::Poll::Ready(Ok(_)));
-            assert!(!came, "{} came to {} on host {host}", one.knock.from, one.knock.to);
-        }
+            Poll::Ready(Err(_)) => false,
+        });
     };
-    looks(&mut waiting);
+    nobody_came(&mut waiting);
     let came = join_all(in_.iter().map(|knock| come(knock.from, knock.to))).await;
     for (came, knock) in came.iter().zip(&in_) {
         assert!(came.is_ok(), "{} at {} on host {host}: {came:?}", knock.from, knock.to);
     }
-    waiting.retain_mut(|one| one.looks().is_pending());
-    looks(&mut waiting);
+    nobody_came(&mut waiting);
     (wider, perhaps, narrower)
 }
 
@@ -166,6 +169,7 @@ fn the_rules_of_the_policy_itself_are_neither_wider_nor_narrower() {
     let (code, out, err) = said(&doorward(set.path("").as_path(), &words));
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
     assert!(out.contains("closed at 0.0.0.0:8446"), "{out}");
+    assert!(out.contains("not compared: 127.0.0.1:8447 of local: loopback only"), "{out}");
     nft(&rules);
     let (code, out, err) = said(&doorward(set.path("").as_path(), &words));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
@@ -207,7 +211,7 @@ fn what_is_wider_is_counted_and_what_may_be_is_said_to_be_so() {
     let from = |net: &Value| matches(&saddr, "==", net);
     let rule = |statements: &[&Value]| json!(statements);
     let inside = rule(&[&from(&net("10.0.0.0", 8)), &accept]);
-    assert_eq!(told(&host("drop", &[inside.clone()])).0, 0);
+    assert_eq!(told(&host("drop", std::slice::from_ref(&inside))).0, 0);
 
     let beside = rule(&[&from(&net("192.0.2.0", 24)), &accept]);
     let (code, out) = told(&host("drop", &[inside.clone(), beside]));
@@ -235,6 +239,29 @@ fn what_is_wider_is_counted_and_what_may_be_is_said_to_be_so() {
     let (code, out) = told(&host("drop", &[half]));
     assert_eq!(code, 0, "narrower is no risk");
     assert!(out.contains("narrower: the host drops who may knock: 8,388,608 addresses"), "{out}");
+}
+
+#[test]
+fn what_is_dropped_at_its_port_may_still_be_sent_on_from_another() {
+    let chain = |name: &str, kind: &str| {
+        json!({ "chain": { "family": "ip", "table": "t", "name": name, "type": kind,
+            "hook": "prerouting", "prio": -300 } })
+    };
+    let rule = |chain: &str, port: u16, verdict: &Value| {
+        let port = matches(
+            &json!({ "payload": { "protocol": "tcp", "field": "dport" } }),
+            "==",
+            &json!(port),
+        );
+        json!({ "rule": { "family": "ip", "table": "t", "chain": chain, "expr": [port, verdict] } })
+    };
+    let raw = [chain("raw", "filter"), rule("raw", 8443, &json!({ "drop": null }))];
+    let (code, out) = told(&json!({ "nftables": raw }).to_string());
+    assert_eq!((code, out.contains("narrower")), (0, true), "{out}");
+    let redirect = json!({ "redirect": { "port": 8443 } });
+    let sent_on = [&raw[..], &[chain("nat", "nat"), rule("nat", 80, &redirect)]].concat();
+    let (code, out) = told(&json!({ "nftables": sent_on }).to_string());
+    assert_eq!((code, out.contains("perhaps wider")), (1, true), "{out}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ kind = "echo"
 deny = ["10.0.0.0/8"]
 [[service]]
 name = "local"
-listen = ["127.0.0.1:8447", "[::1]:8447"]
+listen = ["127.0.0.1:8447", "[::1]:8447", "systemd:front", { interface = "gone0", port = 8448 }]
 kind = "echo"
 "#;
 
@@ -204,6 +204,8 @@ fn the_table_for_nftables_says_what_the_gate_says() {
     let table = Table::read(&text);
     every_verdict_is_the_gates(&config, |from, to| table.passes(from, to));
     assert!(text.contains("# No rule for 127.0.0.1:8447 of local: loopback only"), "{text}");
+    assert!(text.contains("# No rule for systemd:front of local: it is handed over"), "{text}");
+    assert!(text.contains("# No rule for gone0 port 8448 of local: its interface"), "{text}");
     assert!(text.contains("every address may knock, so it needs no rule"), "{text}");
     assert!(text.contains("# nested at 192.0.2.1:8443 (wall.toml:"), "{text}");
 }
