@@ -107,6 +107,8 @@ pub mod tunnel;
 pub mod sandbox;
 pub mod systemd;
 pub mod config;
+pub mod paper;
+pub mod firewall;
 pub mod server;
 pub mod admin;
 pub mod proof;

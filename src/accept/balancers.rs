@@ -58,6 +58,20 @@ impl Balancers {
         self.from.iter().any(|network| network.contains(&peer.ip()))
     }
 
+    /// Where a visitor comes from that connects from `met` with a whole header about `announced`, or with
+    /// none. From anybody but a balancer the header is no announcement.
+    ///
+    /// # Errors
+    /// [`Refusal::AcceptProxyMissing`] for a balancer without a header, [`Refusal::AcceptProxyLying`] for
+    /// an address that no visitor can come from.
+    pub fn judge(&self, met: PeerAddr, announced: Option<PeerAddr>) -> Result<PeerAddr, Refused> {
+        match announced {
+            _ if !self.are_at(met) => Ok(met),
+            Some(announced) => believed(announced, met),
+            None => Err(Refusal::AcceptProxyMissing.because("it announced nobody")),
+        }
+    }
+
     /// Learns where a visitor comes from. Behind a balancer it moves to a seat of its own network.
     ///
     /// # Errors
@@ -195,14 +209,17 @@ fn announced(header: &[u8], balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     if address.protocol != Protocol::Stream {
         return Err(Refusal::AcceptProxyNotTcp.because("datagrams"));
     }
-    let announced = PeerAddr::new(address.source);
+    believed(PeerAddr::new(address.source), balancer)
+}
+
+/// No visitor comes from such an address; loopback is another machine's where the balancer is one.
+fn believed(announced: PeerAddr, balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     if cannot_be(announced, balancer) {
         return Err(Refusal::AcceptProxyLying.because(announced.to_string()));
     }
     Ok(announced)
 }
 
-/// No visitor comes from such an address; loopback is another machine's where the balancer is one.
 fn cannot_be(announced: PeerAddr, balancer: PeerAddr) -> bool {
     let ip = announced.ip();
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());

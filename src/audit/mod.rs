@@ -21,7 +21,7 @@ use crate::service::Counted;
 use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
-pub use ledger::{Noted, Session, Totals};
+pub use ledger::{Noted, Session, Shown, Totals};
 
 /// One visit: from the knock to the last byte.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ mod certs;
 mod check;
 mod connect;
 mod explain;
+mod firewall;
 mod keep;
 mod screen;
 mod serve;
@@ -31,8 +32,10 @@ enum Verb {
     Check(check::Args),
     /// Make, issue, renew and revoke certificates.
     Certs(certs::Args),
-    /// Explain a code: what it means, and what to do about it.
+    /// Explain a code, or why somebody is or would be refused, and what would change that.
     Explain(explain::Args),
+    /// Print the address policy as rules of the host's firewall, or say where the host's are wider.
+    Firewall(firewall::Args),
     /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
     Status(admin::StatusArgs),
     /// Let a running server read its files anew.
@@ -79,6 +82,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Certs(args) => certs::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Firewall(args) => firewall::run(&args),
         Verb::Status(args) => admin::status(&args),
         Verb::Reload(args) => admin::reload(&args),
         Verb::Ban(args) => admin::ban(&args),

@@ -138,8 +138,20 @@ pub struct Refusal {
     pub detail: String,
     /// Where the rule that decided is written.
     pub rule: Option<String>,
-    /// The names of the certificate that was shown.
+    /// The first names of the certificate that was shown.
     pub names: Vec<String>,
+    /// How many names it has besides.
+    #[serde(default)]
+    pub more_names: usize,
+    /// A name in it that is not what its type says.
+    #[serde(default)]
+    pub bad_name: Option<String>,
+    /// The pin of its key; none where no certificate was seen.
+    #[serde(default)]
+    pub pin: Option<String>,
+    /// The balancer it came through, if any.
+    #[serde(default)]
+    pub via: Option<String>,
 }
 
 /// How often a new state was read.
@@ -248,6 +260,7 @@ impl From<&Ending> for Ends {
 
 impl From<&Noted> for Refusal {
     fn from(noted: &Noted) -> Self {
+        let shown = noted.shown.as_ref();
         Self {
             visit: noted.visit,
             at: moment(noted.at),
@@ -257,7 +270,11 @@ impl From<&Noted> for Refusal {
             code: noted.refused.code().to_owned(),
             detail: noted.refused.detail().to_owned(),
             rule: noted.refused.rule().map(ToString::to_string),
-            names: noted.names.clone(),
+            names: shown.map(|shown| shown.names.clone()).unwrap_or_default(),
+            more_names: shown.map(|shown| shown.more).unwrap_or_default(),
+            bad_name: shown.and_then(|shown| Some(shown.unreadable.as_ref()?.to_string())),
+            pin: shown.map(|shown| shown.pin.to_string()),
+            via: noted.via.map(|via| via.to_string()),
         }
     }
 }

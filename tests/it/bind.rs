@@ -21,7 +21,7 @@ const INSIDE: &str = "DOORWARD_TEST_INSIDE";
 
 /// Whether the scene may be played here. Outside, it starts this binary again for the one test, with a
 /// user and a network namespace of its own, and says what came of it.
-fn on_a_host_of_its_own(test: &str) -> bool {
+pub(crate) fn on_a_host_of_its_own(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         for command in HOST {
             let arguments = command.split(' ');

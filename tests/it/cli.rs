@@ -263,6 +263,7 @@ fn every_code_is_explained_and_a_typo_finds_its_neighbour() {
     for refusal in doorward::refusal::Refusal::ALL {
         let (code, out, _) = said(&doorward(here, &["explain", refusal.code()]));
         assert!(code == 0 && out.contains(refusal.remedy()) && all.contains(&out), "{out}");
+        assert!(out.contains(refusal.sentence()) && out.contains("\n    example: "), "{out}");
     }
     let (code, out, err) = said(&doorward(here, &["explain", "handshake.expird"]));
     assert_eq!((code, out.as_str()), (1, ""));

@@ -18,6 +18,8 @@ mod architecture;
 mod audit;
 mod bind;
 mod cli;
+mod explain;
+mod firewall;
 mod client;
 mod certs;
 mod config;
