@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{Accepted, Balancers, Introduced, Members, StrangerSeat};
+use crate::accept::{Accepted, Balancers, Introduced, Members, Socket, StrangerSeat};
 use crate::address::{AddressGate, Bans};
 use crate::audit::{self, Audit, Event, Visit};
 use crate::bind::{BindPolicy, Interfaces};
@@ -52,6 +52,8 @@ pub(crate) struct Ground {
 /// When a session has to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Closing {
+    /// From now on nobody new comes in; who is in goes on as before.
+    pub(crate) retire: CancellationToken,
     /// From now on nothing new is begun.
     pub(crate) drain: CancellationToken,
     /// Whatever still runs is cut.
@@ -61,7 +63,7 @@ pub(crate) struct Closing {
 /// Walks one visitor through the rooms, and records how that ended.
 pub(crate) async fn walk(
     mut hallway: Hallway,
-    accepted: Accepted<TcpStream>,
+    accepted: Accepted<Socket>,
     visit: Visit,
     audit: &Audit,
     closing: &Closing,
@@ -71,17 +73,18 @@ pub(crate) async fn walk(
         let refused = Refusal::ServiceRemoved.bare();
         return audit.record(Event::Refused(visit, refused, None), Instant::now());
     };
-    let introduced = match rooms.introduce(accepted, closing).await {
+    let introduced = match Box::pin(rooms.introduce(accepted, closing)).await {
         Ok(introduced) => introduced,
         Err(refused) => return audit.record(Event::Refused(visit, refused, None), Instant::now()),
     };
     let visit = visit.of(&introduced);
-    match rooms.enter(introduced, closing).await {
+    // A handshake takes far more room than a session, which keeps its own for hours.
+    match Box::pin(rooms.enter(introduced, closing)).await {
         Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
         Err(leaving) => {
             let (refused, presented, parting) = leaving.into_parts();
             audit.record(Event::Refused(visit, refused, presented), Instant::now());
-            parting.say().await;
+            Box::pin(parting.say()).await;
         }
     }
 }
@@ -90,9 +93,9 @@ impl Rooms {
     /// Where the visitor really comes from.
     async fn introduce(
         &self,
-        accepted: Accepted<TcpStream>,
+        accepted: Accepted<Socket>,
         closing: &Closing,
-    ) -> Result<Introduced<TcpStream>, Refused> {
+    ) -> Result<Introduced<Socket>, Refused> {
         tokio::select! {
             biased;
             () = closing.drain.cancelled() => Err(Refusal::AcceptDraining.bare()),
@@ -103,9 +106,9 @@ impl Rooms {
     /// The hallway. Each room hands the visitor to the next, or says why not.
     async fn enter(
         &self,
-        introduced: Introduced<TcpStream>,
+        introduced: Introduced<Socket>,
         closing: &Closing,
-    ) -> Result<Seated<TcpStream>, Leaving> {
+    ) -> Result<Seated<Socket>, Leaving> {
         self.bans.judge(introduced.peer(), SystemTime::now())?;
         let admitted = self.address.admit(introduced)?;
         let authenticated = tokio::select! {
@@ -120,17 +123,17 @@ impl Rooms {
     /// The service, for whoever got here, as long as it would still be let in.
     async fn attend(
         &self,
-        seated: Seated<TcpStream>,
+        seated: Seated<Socket>,
         hallway: Hallway,
         (visit, audit): (Visit, &Audit),
         closing: &Closing,
     ) {
         let (stream, caller, seat) = seated.into_parts();
-        let caller = caller.on_visit(visit.number, stream.get_ref().0.local_addr().ok());
-        acknowledge_at_once(stream.get_ref().0);
+        let caller = caller.on_visit(visit.number, stream.get_ref().0.tcp().local_addr().ok());
+        acknowledge_at_once(stream.get_ref().0.tcp());
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
-        let mut frames = Frames::new(stream, &self.frame, &closing.drain);
+        let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),
@@ -177,12 +180,12 @@ struct Session {
 }
 
 impl Session {
-    fn new(stream: &TlsStream<TcpStream>, caller: &Caller, visit: &Visit) -> Self {
+    fn new(stream: &TlsStream<Socket>, caller: &Caller, visit: &Visit) -> Self {
         let (socket, tls) = stream.get_ref();
         Self {
             caller: caller.clone(),
             // A wildcard listener has many addresses; the session has one.
-            local: socket.local_addr().unwrap_or(visit.listener),
+            local: socket.tcp().local_addr().unwrap_or(visit.listener),
             via: visit.via,
             chain: tls.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
         }
@@ -280,15 +283,15 @@ fn refused(error: Box<dyn std::error::Error + Send + Sync>) -> Refused {
 /// A visitor on its way out, as far as it had got.
 enum Leaving {
     AtTheDoor(Refused),
-    BeforeTls(TurnedAway<TcpStream>),
-    AfterTls(TurnedAway<Box<TlsStream<TcpStream>>>),
+    BeforeTls(TurnedAway<Socket>),
+    AfterTls(TurnedAway<Box<TlsStream<Socket>>>),
 }
 
 /// What is left to do for a visitor that leaves.
 enum Parting {
     Nothing,
-    Plain(TcpStream, StrangerSeat),
-    Tls(Box<TlsStream<TcpStream>>, StrangerSeat),
+    Plain(Socket, StrangerSeat),
+    Tls(Box<TlsStream<Socket>>, StrangerSeat),
 }
 
 impl Leaving {
@@ -349,14 +352,14 @@ impl From<Refused> for Leaving {
     }
 }
 
-impl From<TurnedAway<TcpStream>> for Leaving {
-    fn from(away: TurnedAway<TcpStream>) -> Self {
+impl From<TurnedAway<Socket>> for Leaving {
+    fn from(away: TurnedAway<Socket>) -> Self {
         Leaving::BeforeTls(away)
     }
 }
 
-impl From<TurnedAway<Box<TlsStream<TcpStream>>>> for Leaving {
-    fn from(away: TurnedAway<Box<TlsStream<TcpStream>>>) -> Self {
+impl From<TurnedAway<Box<TlsStream<Socket>>>> for Leaving {
+    fn from(away: TurnedAway<Box<TlsStream<Socket>>>) -> Self {
         Leaving::AfterTls(away)
     }
 }

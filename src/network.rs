@@ -134,6 +134,31 @@ fn without_leading_zeros(text: &str) -> Option<String> {
     (written != text).then_some(written)
 }
 
+/// A number of addresses as people read it: `65,534`, or `about 2^64`.
+#[must_use]
+pub fn counted(number: u128) -> String {
+    if number < LONGEST_NUMBER {
+        return in_threes(&number.to_string());
+    }
+    let whole = number.saturating_add(1);
+    let power = whole.checked_ilog2().unwrap_or_default();
+    format!("about 2^{power}")
+}
+
+fn in_threes(digits: &str) -> String {
+    let mut text = String::new();
+    for (left, digit) in (1..=digits.len()).rev().zip(digits.chars()) {
+        text.push(digit);
+        if left > 1 && left % 3 == 1 {
+            text.push(',');
+        }
+    }
+    text
+}
+
+/// All of IPv4 is still read as a number; more is read as a power of two.
+const LONGEST_NUMBER: u128 = 10_000_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +229,16 @@ mod tests {
         ] {
             assert_eq!(problem(text), format!("address.bad-network | {remedy}"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_count_is_read_in_threes_or_as_a_power() {
+        for (count, text) in
+            [(0, "0"), (999, "999"), (65_534, "65,534"), (1 << 32, "4,294,967,296")]
+        {
+            assert_eq!(counted(count), text);
+        }
+        assert_eq!(counted((1 << 64) - 1), "about 2^64");
+        assert_eq!(counted(u128::MAX), "about 2^127");
     }
 }

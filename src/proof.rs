@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::accept::{Accepted, Balancers, Budgets, Strangers};
 use crate::address::{AddressGate, Effect, NetworkRule};
 use crate::client;
-use crate::handshake::{Handshake, HandshakeSettings, Hints, Versions, provider};
+use crate::handshake::{Handshake, HandshakeSettings, Hints, Presented, Versions, provider};
 use crate::peer::PeerAddr;
 use crate::pki::keyfile::{read_chain, read_key};
 use crate::pki::{
@@ -107,7 +107,7 @@ struct Stage {
 }
 
 /// A chain and its key, as a visitor shows them.
-struct Shown {
+pub(crate) struct Shown {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -151,85 +151,94 @@ impl Stage {
         let mut trials = Vec::new();
         for client in clients {
             let shown = Shown::read(&layout.client(client.name()))?;
-            let found = self.meet(&self.server, Some(&shown), host).await?;
+            let found = meet(&self.server, &self.anchor, Some(&shown), host).await?;
             trials.push(trial(format!("{} to {host}", client.name()), Verdict::LetIn, found));
         }
         let mut refuse = |visitor: String, expected, found| {
             trials.push(trial(visitor, Verdict::Refused(expected), found));
         };
-        let found = self.meet(&self.server, None, host).await?;
+        let found = meet(&self.server, &self.anchor, None, host).await?;
         refuse("somebody without a certificate".to_owned(), NO_CERTIFICATE, found);
-        let found = self.meet(&self.server, Some(&self.own), host).await?;
+        let found = meet(&self.server, &self.anchor, Some(&self.own), host).await?;
         refuse(format!("{host}'s certificate as a client's"), Refusal::HandshakeWrongUsage, found);
         let Some(client) = clients.first() else { return Ok(trials) };
         let name = client.name();
         let other = Shown::from(Authority::ephemeral()?.client(client, Options::default())?);
-        let found = self.meet(&self.server, Some(&other), host).await?;
+        let found = meet(&self.server, &self.anchor, Some(&other), host).await?;
         refuse(format!("{name} of another authority"), UNKNOWN_AUTHORITY, found);
         let expired = Shown::from(authority.sign(&expired(client)?)?);
-        let found = self.meet(&self.server, Some(&expired), host).await?;
+        let found = meet(&self.server, &self.anchor, Some(&expired), host).await?;
         refuse(format!("{name}, expired yesterday"), Refusal::HandshakeExpired, found);
         let shown = Shown::read(&layout.client(name))?;
-        let found = self.meet(&self.revoking, Some(&shown), host).await?;
+        let found = meet(&self.revoking, &self.anchor, Some(&shown), host).await?;
         refuse(format!("{name}, revoked"), Refusal::HandshakeRevoked, found);
-        let found = self.meet(&self.server, Some(&shown), ELSEWHERE).await?;
+        let found = meet(&self.server, &self.anchor, Some(&shown), ELSEWHERE).await?;
         let declined = Verdict::Declined("client.wrong-name");
         trials.push(trial(format!("{name} to {ELSEWHERE}"), declined, found));
         Ok(trials)
     }
+}
 
-    /// One handshake between the server and somebody who shows this, if anything, and asks for `host`.
-    async fn meet(
-        &self,
-        server: &Handshake,
-        shown: Option<&Shown>,
-        host: &str,
-    ) -> Result<Verdict, Problem> {
-        let connector = TlsConnector::from(Arc::new(self.visitor(shown)?));
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| impossible(&format!("{host}: {error}")))?;
-        let (near, far) = tokio::io::duplex(WIRE);
-        // Alive until the handshake is over, because the seat belongs to it.
-        let strangers = Strangers::new(ONE_EACH);
-        let peer = PeerAddr::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-        let turned_away = |refused: Refused| impossible(&refused.to_string());
-        let accepted = Accepted::new(far, peer, &strangers);
-        let introduced = Balancers::default().introduce(accepted).await.map_err(turned_away)?;
-        let admitted = everybody(peer).admit(introduced).map_err(turned_away)?;
-        let (entered, performed) =
-            tokio::join!(connector.connect(name, near), server.perform(admitted));
-        Ok(match (entered, performed) {
-            (Ok(_), Ok(_)) => Verdict::LetIn,
-            (Err(error), Ok(_)) => Verdict::Declined(declined(&error)),
-            (entered, Err(away)) => match (entered, away.refused().refusal()) {
-                (Err(error), Refusal::HandshakeClientAlert) => Verdict::Declined(declined(&error)),
-                (_, refusal) => Verdict::Refused(refusal),
-            },
-        })
-    }
+/// One handshake between the server and somebody who shows this, if anything, and asks for `host`.
+pub(crate) async fn meet(
+    server: &Handshake,
+    anchor: &CertificateDer<'static>,
+    shown: Option<&Shown>,
+    host: &str,
+) -> Result<Verdict, Problem> {
+    let connector = TlsConnector::from(Arc::new(visitor(anchor, shown)?));
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| impossible(&format!("{host}: {error}")))?;
+    let (near, far) = tokio::io::duplex(WIRE);
+    // Alive until the handshake is over, because the seat belongs to it.
+    let strangers = Strangers::new(ONE_EACH);
+    let peer = PeerAddr::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    let turned_away = |refused: Refused| impossible(&refused.to_string());
+    let accepted = Accepted::new(far, peer, &strangers);
+    let introduced = Balancers::default().introduce(accepted).await.map_err(turned_away)?;
+    let admitted = everybody(peer).admit(introduced).map_err(turned_away)?;
+    let (entered, performed) =
+        tokio::join!(connector.connect(name, near), server.perform(admitted));
+    Ok(match (entered, performed) {
+        (Ok(_), Ok(_)) => Verdict::LetIn,
+        (Err(error), Ok(_)) => Verdict::Declined(declined(&error)),
+        (entered, Err(away)) => match (entered, away.refused().refusal()) {
+            (Err(error), Refusal::HandshakeClientAlert) => Verdict::Declined(declined(&error)),
+            (_, refusal) => Verdict::Refused(refusal),
+        },
+    })
+}
 
-    fn visitor(&self, shown: Option<&Shown>) -> Result<ClientConfig, Problem> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.anchor.clone()).map_err(|error| impossible(&error.to_string()))?;
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| impossible(&error.to_string()))?
-            .with_root_certificates(roots);
-        let Some(shown) = shown else { return Ok(builder.with_no_client_auth()) };
-        let key = provider()
-            .key_provider
-            .load_private_key(shown.key.clone_key())
-            .map_err(|error| impossible(&error.to_string()))?;
-        let certified = CertifiedKey::new(shown.chain.clone(), key);
-        Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
-    }
+fn visitor(
+    anchor: &CertificateDer<'static>,
+    shown: Option<&Shown>,
+) -> Result<ClientConfig, Problem> {
+    let mut roots = RootCertStore::empty();
+    roots.add(anchor.clone()).map_err(|error| impossible(&error.to_string()))?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| impossible(&error.to_string()))?
+        .with_root_certificates(roots);
+    let Some(shown) = shown else { return Ok(builder.with_no_client_auth()) };
+    let key = provider()
+        .key_provider
+        .load_private_key(shown.key.clone_key())
+        .map_err(|error| impossible(&error.to_string()))?;
+    let certified = CertifiedKey::new(shown.chain.clone(), key);
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
 }
 
 impl Shown {
-    fn read(place: &Path) -> Result<Self, Problem> {
+    pub(crate) fn read(place: &Path) -> Result<Self, Problem> {
         let chain = read_chain(&place.join("chain.pem"))?;
         let key = read_key(&place.join("key.pem"))?;
         Ok(Self { chain, key })
+    }
+
+    /// What the identity room would know of it.
+    pub(crate) fn presented(&self) -> Result<Presented, Problem> {
+        let leaf = self.chain.first().ok_or_else(no_anchor)?;
+        Presented::read(leaf).map_err(|refused| impossible(&refused.to_string()))
     }
 
     fn serial(&self) -> Result<Serial, Problem> {

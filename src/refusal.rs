@@ -115,7 +115,7 @@ refusals! {
         "Let the balancer forward TCP, and name the client.";
     AcceptProxyLocal, Accept, "accept.proxy-local",
         "The balancer connected for itself: a health check.",
-        "Nothing to do: the connection says that the server is there, which is what was asked.";
+        "Nothing to do: it is counted, and written to the log only with DOORWARD_LOG=debug.";
     AcceptProxyLying, Accept, "accept.proxy-lying",
         "The header of the PROXY protocol announces an address that no visitor can come from.",
         "Look at who can connect from the balancer's address, and at the balancer.";
@@ -242,6 +242,9 @@ refusals! {
     FrameIdle, Frame, "frame.idle",
         "No whole message came for longer than idle.",
         "Send something in time, reconnect when needed, or raise idle in [service.frame].";
+    ServiceBusy, Service, "service.busy",
+        "As many programs run as the service may have at once.",
+        "Raise programs in [service.limits], or shorten idle in [service.frame] so that seats come free.";
     ServiceUnreachable, Service, "service.unreachable",
         "The service behind the door could not be reached.",
         "Start the upstream named in to, and check its address.";

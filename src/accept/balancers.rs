@@ -58,6 +58,20 @@ impl Balancers {
         self.from.iter().any(|network| network.contains(&peer.ip()))
     }
 
+    /// Where a visitor comes from that connects from `met` with a whole header about `announced`, or with
+    /// none. From anybody but a balancer the header is no announcement.
+    ///
+    /// # Errors
+    /// [`Refusal::AcceptProxyMissing`] for a balancer without a header, [`Refusal::AcceptProxyLying`] for
+    /// an address that no visitor can come from.
+    pub fn judge(&self, met: PeerAddr, announced: Option<PeerAddr>) -> Result<PeerAddr, Refused> {
+        match announced {
+            _ if !self.are_at(met) => Ok(met),
+            Some(announced) => believed(announced, met),
+            None => Err(Refusal::AcceptProxyMissing.because("it announced nobody")),
+        }
+    }
+
     /// Learns where a visitor comes from. Behind a balancer it moves to a seat of its own network.
     ///
     /// # Errors
@@ -70,6 +84,8 @@ impl Balancers {
     {
         let (mut stream, peer, seat) = accepted.into_parts();
         if !self.are_at(peer) {
+            // Another service may have a balancer there; here it is a visitor like any other.
+            let seat = seat.moved_to(peer.source());
             return Ok(Introduced { stream, peer, via: None, seat });
         }
         let late = |_| {
@@ -174,7 +190,10 @@ fn begins_like_v1(header: &[u8]) -> bool {
 fn announced(header: &[u8], balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     let malformed = |what: &'static str| Refusal::AcceptProxyMalformed.because(what);
     let version2 = header.starts_with(SIGNATURE);
-    let local = version2 && header.get(SIGNATURE.len()) == Some(&LOCAL);
+    if version2 && header.get(SIGNATURE.len()) == Some(&LOCAL) {
+        // What follows means nothing then, whatever it is (the protocol's section 2.2).
+        return Err(Refusal::AcceptProxyLocal.bare());
+    }
     let config = ParseConfig { include_tlvs: true, allow_v1: !version2, allow_v2: version2 };
     let (parsed, length) = ProxyHeader::parse(header, config)
         .map_err(|_| malformed("it does not follow the protocol"))?;
@@ -184,23 +203,23 @@ fn announced(header: &[u8], balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     if !checksum_is_right(header, &parsed)? {
         return Err(malformed("its checksum is wrong"));
     }
-    if local {
-        return Err(Refusal::AcceptProxyLocal.bare());
-    }
     let Some(address) = parsed.proxied_address() else {
         return Err(Refusal::AcceptProxyNotTcp.because("no address family, or one that is not IP"));
     };
     if address.protocol != Protocol::Stream {
         return Err(Refusal::AcceptProxyNotTcp.because("datagrams"));
     }
-    let announced = PeerAddr::new(address.source);
+    believed(PeerAddr::new(address.source), balancer)
+}
+
+/// No visitor comes from such an address; loopback is another machine's where the balancer is one.
+fn believed(announced: PeerAddr, balancer: PeerAddr) -> Result<PeerAddr, Refused> {
     if cannot_be(announced, balancer) {
         return Err(Refusal::AcceptProxyLying.because(announced.to_string()));
     }
     Ok(announced)
 }
 
-/// No visitor comes from such an address; loopback is another machine's where the balancer is one.
 fn cannot_be(announced: PeerAddr, balancer: PeerAddr) -> bool {
     let ip = announced.ip();
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -270,9 +289,13 @@ mod tests {
         PeerAddr::new(text.parse::<SocketAddr>().unwrap())
     }
 
-    fn strangers() -> Strangers {
+    fn strangers(share: usize) -> Strangers {
         let number = |n| NonZeroUsize::new(n).unwrap();
-        Strangers::new(Budgets { strangers: number(9), per_source: number(9), members: number(1) })
+        Strangers::new(Budgets {
+            strangers: number(9),
+            per_source: number(share),
+            members: number(1),
+        })
     }
 
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -292,7 +315,7 @@ mod tests {
             let mut script = tokio_test_script(chunks);
             let balancers =
                 Balancers::new(vec!["10.0.0.0/24".parse().unwrap()], Duration::from_secs(5));
-            let accepted = Accepted::new(&mut script, peer("10.0.0.5:1"), &strangers());
+            let accepted = Accepted::new(&mut script, peer("10.0.0.5:1"), &strangers(9));
             match balancers.introduce(accepted).await {
                 Ok(introduced) => {
                     assert_eq!(introduced.via(), Some(peer("10.0.0.5:1")));
@@ -355,6 +378,7 @@ mod tests {
             (&v2(0x31, 0x11, &[0; 12]), "accept.proxy-malformed"),
             (&v2(0x21, 0x11, &[0; 11]), "accept.proxy-malformed"),
             (&v2(0x20, 0x00, &[]), "accept.proxy-local"),
+            (&v2(0x20, 0x77, &[1, 2]), "accept.proxy-local"),
             (&v2(0x21, 0x00, &[]), "accept.proxy-not-tcp"),
             (&v2(0x21, 0x31, &[0; 216]), "accept.proxy-not-tcp"),
             (&udp, "accept.proxy-not-tcp"),
@@ -384,10 +408,23 @@ mod tests {
         let balancers =
             Balancers::new(vec!["10.0.0.5/32".parse().unwrap()], Duration::from_secs(5));
         let bytes: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 8443\r\n";
-        let accepted = Accepted::new(bytes, peer("10.0.0.6:1"), &strangers());
+        let accepted = Accepted::new(bytes, peer("10.0.0.6:1"), &strangers(9));
         let introduced = balancers.introduce(accepted).await.unwrap();
         assert_eq!((introduced.peer(), introduced.via()), (peer("10.0.0.6:1"), None));
         assert_eq!(introduced.into_parts().0.len(), bytes.len(), "not a byte is read");
+    }
+
+    #[tokio::test]
+    async fn a_balancer_of_another_service_is_here_a_visitor_with_a_share() {
+        let strangers = strangers(1);
+        strangers.exempt(vec!["10.0.0.5/32".parse().unwrap()]);
+        let come = || {
+            let accepted = Accepted::new(&b""[..], peer("10.0.0.5:1"), &strangers);
+            async { Balancers::default().introduce(accepted).await.unwrap().into_parts().2 }
+        };
+        let (first, _second) = (come().await, come().await);
+        assert_eq!(strangers.seated(), 1, "one share, one seat");
+        assert_eq!(first.called_out().await, Refusal::AcceptSourceShare);
     }
 
     proptest! {

@@ -2,19 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Accepted, Strangers};
+use super::{Accepted, Socket, Strangers};
 use crate::backoff::Backoff;
 use crate::peer::PeerAddr;
 
 /// One listening socket, and the seats for whoever comes through it.
 #[derive(Debug)]
 pub struct Door {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     local: SocketAddr,
     strangers: Strangers,
     backoff: Backoff,
@@ -38,7 +39,7 @@ impl Door {
     /// When the runtime cannot watch the socket, or the socket does not know its own address.
     pub fn new(listener: std::net::TcpListener, strangers: Strangers) -> io::Result<Self> {
         let local = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
+        let listener = Arc::new(TcpListener::from_std(listener)?);
         Ok(Self { listener, local, strangers, backoff: Backoff::new(SHORTEST_WAIT, LONGEST_WAIT) })
     }
 
@@ -48,18 +49,24 @@ impl Door {
         self.local
     }
 
+    /// The socket itself, for as long as the door is open.
+    #[must_use]
+    pub fn socket(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.listener)
+    }
+
     /// The next visitor, seated among the strangers. Safe to cancel: no visitor is lost.
     ///
     /// # Errors
     /// [`Trouble`], sorted; it never waits by itself.
-    pub async fn next(&mut self) -> Result<Accepted<TcpStream>, Trouble> {
+    pub async fn next(&mut self) -> Result<Accepted<Socket>, Trouble> {
         let (stream, address) = match self.listener.accept().await {
             Ok(visitor) => visitor,
             Err(error) => return Err(self.sort(error)),
         };
         self.backoff.reset();
         tune(&stream).map_err(Trouble::Peer)?;
-        Ok(Accepted::new(stream, PeerAddr::new(address), &self.strangers))
+        Ok(Accepted::new(Socket::new(stream), PeerAddr::new(address), &self.strangers))
     }
 
     fn sort(&mut self, error: io::Error) -> Trouble {
@@ -77,8 +84,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
+/// Who caused an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
-enum Culprit {
+pub(crate) enum Culprit {
     Peer,
     Machine,
     Us,
@@ -86,7 +94,7 @@ enum Culprit {
 
 /// Who caused an error of accept(2). Linux also hands on errors of the new connection, such as
 /// EPROTO or ENETDOWN, and its manual page asks to treat them as a visitor that left.
-fn culprit(error: &io::Error) -> Culprit {
+pub(crate) fn culprit(error: &io::Error) -> Culprit {
     if is_exhaustion(error) {
         return Culprit::Machine;
     }

@@ -4,6 +4,7 @@ mod balancers;
 mod descriptors;
 mod door;
 mod members;
+mod socket;
 mod strangers;
 
 use std::num::NonZeroUsize;
@@ -12,8 +13,10 @@ use crate::peer::PeerAddr;
 
 pub use balancers::{Balancers, Introduced};
 pub use descriptors::{Descriptors, descriptors};
+pub(crate) use door::{Culprit, culprit};
 pub use door::{Door, Trouble};
 pub use members::{MemberSeat, Members};
+pub use socket::Socket;
 pub use strangers::{StrangerSeat, Strangers};
 
 /// How many visitors there may be at once.
@@ -41,7 +44,7 @@ impl<S> Accepted<S> {
     /// A visitor on `stream`, seated among the strangers. Where they are too many, the oldest leaves.
     #[must_use]
     pub fn new(stream: S, peer: PeerAddr, strangers: &Strangers) -> Self {
-        Self { stream, peer, seat: strangers.seat(peer.source()) }
+        Self { stream, peer, seat: strangers.seat(peer) }
     }
 
     /// Where the visitor comes from.

@@ -4,7 +4,8 @@ mod bans;
 mod list;
 mod ranges;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
@@ -49,6 +50,17 @@ pub enum Effect {
     Deny,
 }
 
+/// Addresses that follow each other and have the same deciding rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'g> {
+    /// The first of them.
+    pub first: IpAddr,
+    /// The last of them, of the same family.
+    pub last: IpAddr,
+    /// The rule that decides.
+    pub rule: &'g NetworkRule,
+}
+
 impl AddressGate {
     /// A gate that judges by these rules; their order means nothing.
     #[must_use]
@@ -91,6 +103,23 @@ impl AddressGate {
             IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
             IpAddr::V6(ip) => self.v6.find(ip.to_bits()),
         }?;
+        self.rule(number)
+    }
+
+    /// The whole policy as runs that do not overlap, IPv4 first, in order. What is in none of them no
+    /// rule covers. Neighbours may have rules of the same effect.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let v4 = self.v4.runs().map(|(first, last, number)| {
+            (IpAddr::from(Ipv4Addr::from(first)), IpAddr::from(Ipv4Addr::from(last)), number)
+        });
+        let v6 = self.v6.runs().map(|(first, last, number)| {
+            (IpAddr::from(Ipv6Addr::from(first)), IpAddr::from(Ipv6Addr::from(last)), number)
+        });
+        let with_rule = |(first, last, number)| Some(Run { first, last, rule: self.rule(number)? });
+        v4.chain(v6).filter_map(with_rule)
+    }
+
+    fn rule(&self, number: NonZeroU32) -> Option<&NetworkRule> {
         self.rules.get(usize::try_from(number.get().checked_sub(1)?).ok()?)
     }
 
@@ -232,6 +261,9 @@ mod tests {
                     fast.map(|rule| (rule.network, rule.effect)),
                     slow.map(|rule| (rule.network, rule.effect))
                 );
+                let runs: Vec<_> = gate.runs().filter(|run| run.first <= ip && ip <= run.last).collect();
+                prop_assert!(runs.len() <= 1, "the runs {runs:?} overlap");
+                prop_assert_eq!(runs.first().map(|run| run.rule), fast);
             }
         }
     }

@@ -23,18 +23,33 @@ pub(super) fn span<T>(first: T, last: T, effect: Effect, rule: u32) -> Span<T> {
 
 /// An address as a number that can be counted on from.
 pub(super) trait Bits: Copy + Ord {
+    const LAST: Self;
     fn following(self) -> Option<Self>;
+    /// The address before, or itself where there is none.
+    fn preceding(self) -> Self;
 }
 
 impl Bits for u32 {
+    const LAST: Self = Self::MAX;
+
     fn following(self) -> Option<Self> {
         self.checked_add(1)
+    }
+
+    fn preceding(self) -> Self {
+        self.saturating_sub(1)
     }
 }
 
 impl Bits for u128 {
+    const LAST: Self = Self::MAX;
+
     fn following(self) -> Option<Self> {
         self.checked_add(1)
+    }
+
+    fn preceding(self) -> Self {
+        self.saturating_sub(1)
     }
 }
 
@@ -77,6 +92,14 @@ impl<T: Bits> Ranges<T> {
     pub(super) fn find(&self, address: T) -> Option<NonZeroU32> {
         let after = self.starts.partition_point(|start| *start <= address);
         *self.rules.get(after.checked_sub(1)?)?
+    }
+
+    /// Every run that a rule covers: its first address, its last, and the rule.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (T, T, NonZeroU32)> {
+        let ends = self.starts.iter().skip(1).map(|next| next.preceding());
+        let ends = ends.chain(std::iter::once(T::LAST));
+        let runs = self.starts.iter().zip(ends).zip(&self.rules);
+        runs.filter_map(|((first, last), rule)| Some((*first, last, (*rule)?)))
     }
 
     fn resume_after(&mut self, last: T, outer: Option<&Span<T>>) {

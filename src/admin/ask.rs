@@ -44,7 +44,7 @@ fn exchange(socket: &Path, question: &Question) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn unanswered(socket: &Path, error: &io::Error) -> Problem {
+pub(super) fn unanswered(socket: &Path, error: &io::Error) -> Problem {
     let shown = socket.display();
     let (what, remedy) = if error.kind() == io::ErrorKind::PermissionDenied {
         let what = format!("this user may not use {shown}");

@@ -20,11 +20,47 @@ impl Admin {
         Err(none().at(&settings.socket.place))
     }
 
+    /// Refuses.
+    ///
+    /// # Errors
+    /// [`Fault::AdminNoSocket`], always.
+    pub fn replace(settings: &AdminSettings) -> Result<Self, Problem> {
+        Self::open(settings)
+    }
+
     /// Cannot be called, because there is no value of this type.
     ///
     /// # Errors
     /// None.
     pub async fn run(self, _: Control) -> Result<(), Problem> {
+        match self {}
+    }
+}
+
+/// A server to succeed, which this system has none of.
+#[derive(Debug)]
+pub enum Predecessor {}
+
+impl Predecessor {
+    /// Refuses.
+    ///
+    /// # Errors
+    /// [`Fault::AdminNoSocket`], always.
+    pub fn ask(_: &Path) -> Result<Self, Problem> {
+        Err(none())
+    }
+
+    /// Cannot be called, because there is no value of this type.
+    #[must_use]
+    pub fn sockets(&mut self) -> Vec<std::net::TcpListener> {
+        match *self {}
+    }
+
+    /// Cannot be called, because there is no value of this type.
+    ///
+    /// # Errors
+    /// None.
+    pub fn retire(self) -> Result<(), Problem> {
         match self {}
     }
 }

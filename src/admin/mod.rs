@@ -10,6 +10,8 @@ mod ask;
 mod elsewhere;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
+mod succession;
 
 use std::time::Duration;
 
@@ -21,9 +23,11 @@ use crate::server::status::Status;
 #[cfg(unix)]
 pub use ask::ask;
 #[cfg(not(unix))]
-pub use elsewhere::{Admin, ask};
+pub use elsewhere::{Admin, Predecessor, ask};
 #[cfg(unix)]
 pub use serve::Admin;
+#[cfg(unix)]
+pub use succession::Predecessor;
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ pub enum Question {
     Reload,
     /// Take nobody new, and end when the sessions have.
     Drain,
+    /// Hand the listening sockets to a successor, and take nobody new when it says [`Question::Drain`] on the same
+    /// connection. Only the user that the server runs as, and root, may ask for that.
+    Succeed,
     /// Keep a network out.
     Ban {
         /// Which.
@@ -57,6 +64,8 @@ pub enum Question {
 pub enum Answer {
     /// How it is.
     Status(Box<Status>),
+    /// So many listening sockets, which come with the line.
+    Sockets(usize),
     /// It is done; with what is worth knowing, in words.
     Done(Vec<String>),
     /// It is not done: why, in words.

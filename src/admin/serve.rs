@@ -1,6 +1,7 @@
 //! The server's side of the admin socket.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +11,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::succession;
 use super::{Answer, DEADLINE, LONGEST_BAN, LONGEST_QUESTION, Question};
 use crate::address::Ban;
 use crate::audit::TARGET;
 use crate::backoff::Backoff;
-use crate::bind::{SocketFile, open_unix};
+use crate::bind::{SocketFile, open_unix, replace_unix};
 use crate::config::AdminSettings;
 use crate::peer::PeerText;
 use crate::problem::{Fault, Problem};
@@ -25,7 +27,7 @@ use crate::server::Control;
 pub struct Admin {
     listener: std::os::unix::net::UnixListener,
     file: SocketFile,
-    users: Arc<[u32]>,
+    users: Vec<u32>,
 }
 
 impl Admin {
@@ -34,13 +36,23 @@ impl Admin {
     /// # Errors
     /// Where the directory lets others replace the socket, another server has it, or the system refuses.
     pub fn open(settings: &AdminSettings) -> Result<Self, Problem> {
+        Self::opened(settings, open_unix)
+    }
+
+    /// As [`Admin::open`], in the place of a server that still listens there: see [`super::Predecessor`].
+    ///
+    /// # Errors
+    /// As [`Admin::open`].
+    pub fn replace(settings: &AdminSettings) -> Result<Self, Problem> {
+        Self::opened(settings, replace_unix)
+    }
+
+    fn opened(settings: &AdminSettings, open: Open) -> Result<Self, Problem> {
         // The user behind each connection decides; the mode only spares others the try.
         let mode = if settings.users.is_empty() { 0o600 } else { 0o666 };
-        let opened = open_unix(&settings.socket.value, mode);
+        let opened = open(&settings.socket.value, mode);
         let (listener, file) = opened.map_err(|problem| problem.at(&settings.socket.place))?;
-        let own = [0, geteuid().as_raw()];
-        let users = own.into_iter().chain(settings.users.iter().copied()).collect();
-        Ok(Self { listener, file, users })
+        Ok(Self { listener, file, users: settings.users.clone() })
     }
 
     /// Answers questions until it is dropped. Needs a tokio runtime.
@@ -53,6 +65,9 @@ impl Admin {
             Problem::error(Fault::BindFailed, what, "start again")
         };
         let listener = UnixListener::from_std(self.listener).map_err(unusable)?;
+        // Who started it may have been left behind since it was opened.
+        let own = [0, geteuid().as_raw()];
+        let users: Arc<[u32]> = own.into_iter().chain(self.users).collect();
         let seats = Arc::new(Semaphore::new(MOST_AT_ONCE));
         let mut backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
         loop {
@@ -66,7 +81,7 @@ impl Admin {
                 }
             };
             backoff.reset();
-            let (users, control) = (Arc::clone(&self.users), control.clone());
+            let (users, control) = (Arc::clone(&users), control.clone());
             tokio::spawn(async move {
                 // Whoever asked and left is not waited for.
                 drop(timeout(DEADLINE, converse(stream, &users, &control)).await);
@@ -76,29 +91,31 @@ impl Admin {
     }
 }
 
-async fn converse(stream: UnixStream, users: &[u32], control: &Control) -> io::Result<()> {
+/// How the socket is opened.
+type Open = fn(&Path, u32) -> Result<(std::os::unix::net::UnixListener, SocketFile), Problem>;
+
+async fn converse(mut stream: UnixStream, users: &[u32], control: &Control) -> io::Result<()> {
     let user = stream.peer_cred()?.uid();
-    let (read, mut write) = stream.into_split();
     // Read before it is refused: what is left unread would become a reset in front of the answer.
-    let answer = match timeout(QUESTION_DEADLINE, question(read)).await {
+    let answer = match timeout(QUESTION_DEADLINE, question(&mut stream)).await {
         Ok(_) if !users.contains(&user) => may_not_ask(user),
-        Ok(Ok(question)) => answer(question, user, control).await,
+        Ok(Ok(question)) => answer(question, user, control, &mut stream).await,
         Ok(Err(refused)) => refused,
         Err(_) => return Ok(()),
     };
     let mut line = serde_json::to_vec(&answer)?;
     line.push(b'\n');
-    write.write_all(&line).await?;
-    write.shutdown().await
+    stream.write_all(&line).await?;
+    stream.shutdown().await
 }
 
-fn may_not_ask(user: u32) -> Answer {
+pub(super) fn may_not_ask(user: u32) -> Answer {
     tracing::warn!(target: TARGET, user, "an admin question of a user who may not ask");
     let what = format!("user {user} may not ask; add it to users in [admin] if it should");
     Answer::Refused(vec![what])
 }
 
-async fn question(read: impl tokio::io::AsyncRead + Unpin) -> Result<Question, Answer> {
+pub(super) async fn question(read: impl tokio::io::AsyncRead + Unpin) -> Result<Question, Answer> {
     let bound = u64::try_from(LONGEST_QUESTION).unwrap_or(u64::MAX);
     let mut line = Vec::new();
     let mut read = BufReader::new(read.take(bound));
@@ -107,7 +124,12 @@ async fn question(read: impl tokio::io::AsyncRead + Unpin) -> Result<Question, A
     serde_json::from_slice(&line).map_err(|error| refused(format!("no question: {error}")))
 }
 
-async fn answer(question: Question, user: u32, control: &Control) -> Answer {
+async fn answer(
+    question: Question,
+    user: u32,
+    control: &Control,
+    stream: &mut UnixStream,
+) -> Answer {
     if question != Question::Status {
         tracing::info!(target: TARGET, user, ?question, "asked");
     }
@@ -120,6 +142,7 @@ async fn answer(question: Question, user: u32, control: &Control) -> Answer {
             Ok(warnings) => done(&warnings),
             Err(problems) => refused(&problems),
         },
+        Question::Succeed => succession::hand_over(stream, user, control).await,
         Question::Drain => {
             control.drain();
             done(&[])
@@ -142,11 +165,11 @@ fn done_or(outcome: Result<(), Problem>) -> Answer {
     }
 }
 
-fn done(warnings: &[Problem]) -> Answer {
+pub(super) fn done(warnings: &[Problem]) -> Answer {
     Answer::Done(warnings.iter().map(ToString::to_string).collect())
 }
 
-fn refused(problems: &[Problem]) -> Answer {
+pub(super) fn refused(problems: &[Problem]) -> Answer {
     Answer::Refused(problems.iter().map(ToString::to_string).collect())
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::{Event, Visit};
-use crate::handshake::Presented;
+use crate::handshake::{Pin, Presented};
 use crate::identity::Caller;
-use crate::peer::PeerAddr;
+use crate::peer::{PeerAddr, PeerText};
 use crate::refusal::{Refusal, Refused};
 use crate::service::Tally;
 
@@ -41,8 +41,35 @@ pub struct Noted {
     pub peer: PeerAddr,
     /// Why it was refused.
     pub refused: Refused,
-    /// The names of the certificate it showed, if it got so far; escaped and bounded.
+    /// The balancer it came through, if any.
+    pub via: Option<PeerAddr>,
+    /// The certificate it showed, if it got so far.
+    pub shown: Option<Shown>,
+}
+
+/// What is remembered of a certificate; escaped and bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its first names.
     pub names: Vec<String>,
+    /// How many names it has besides.
+    pub more: usize,
+    /// A name that is not what its type says.
+    pub unreadable: Option<PeerText>,
+    /// The pin of its key.
+    pub pin: Pin,
+}
+
+impl From<&Presented> for Shown {
+    fn from(presented: &Presented) -> Self {
+        let names = presented.names();
+        Self {
+            names: names.iter().take(super::SHOWN).map(ToString::to_string).collect(),
+            more: names.len().saturating_sub(super::SHOWN),
+            unreadable: presented.unreadable_name().cloned(),
+            pin: presented.pin(),
+        }
+    }
 }
 
 /// A session that is open.
@@ -100,7 +127,6 @@ impl Ledger {
     }
 
     fn refused(&self, visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
-        let names = presented.map(Presented::names).unwrap_or_default();
         let noted = Noted {
             visit: visit.number,
             at: SystemTime::now(),
@@ -108,11 +134,16 @@ impl Ledger {
             listener: visit.listener,
             peer: visit.peer,
             refused: refused.clone(),
-            names: names.iter().take(super::SHOWN).map(ToString::to_string).collect(),
+            via: visit.via,
+            shown: presented.map(Shown::from),
         };
         let mut pages = self.pages();
         let count = pages.refused.entry(refused.refusal()).or_default();
         *count = count.saturating_add(1);
+        // One every second or two would soon be all that is remembered.
+        if super::is_health_check(refused) {
+            return;
+        }
         if pages.last.len() >= MOST_NOTED {
             pages.last.pop_front();
         }

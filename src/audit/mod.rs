@@ -21,7 +21,7 @@ use crate::service::Counted;
 use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
-pub use ledger::{Noted, Session, Totals};
+pub use ledger::{Noted, Session, Shown, Totals};
 
 /// One visit: from the knock to the last byte.
 #[derive(Clone, Debug)]
@@ -153,6 +153,8 @@ impl Audit {
     pub fn record(&self, event: Event, now: Instant) {
         self.ledger.note(&event);
         let alone = match &event {
+            // Below what is usually written; a summary of it would not be.
+            Event::Refused(_, refused, _) if is_health_check(refused) => true,
             Event::Refused(visit, refused, _) => {
                 self.burst().count(refused.refusal(), visit.peer.source(), now)
             }
@@ -199,6 +201,9 @@ impl Audit {
 fn write(event: &Event) {
     match event {
         Event::Permitted(visit, caller) => permitted(visit, caller),
+        Event::Refused(visit, refused, _) if is_health_check(refused) => {
+            health_check(visit, refused);
+        }
         Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_deref()),
         Event::Left(visit, caller, counted) => left(visit, caller, counted),
         Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
@@ -252,6 +257,23 @@ fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
         names = presented.map(|shown| tracing::field::display(names(shown))),
         serial = presented.map(|shown| tracing::field::display(shown.serial())),
         pin = presented.map(|shown| tracing::field::display(shown.pin())),
+        "refused",
+    );
+}
+
+/// A balancer asks every second or two whether the server is there; nobody was turned away by the answer.
+fn is_health_check(refused: &Refused) -> bool {
+    refused.refusal() == Refusal::AcceptProxyLocal
+}
+
+fn health_check(visit: &Visit, refused: &Refused) {
+    tracing::debug!(
+        target: TARGET,
+        code = %refused.code(),
+        visit = visit.number,
+        service = %visit.service,
+        from = %visit.peer,
+        to = %visit.listener,
         "refused",
     );
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use super::Interfaces;
 use super::interfaces::{LOOPBACK, is_link_local};
+use super::{Interfaces, inherited};
 use crate::problem::{Fault, Problem};
 
 /// One entry of `listen`.
@@ -21,15 +21,24 @@ pub enum Listen {
         /// The port on each of its addresses.
         port: u16,
     },
+    /// The sockets that were handed over under this name before the start.
+    Inherited(String),
 }
 
 impl Listen {
-    /// Reads `127.0.0.1:8443`, `[::1]:8443` or `[fe80::1%eth0]:8443`.
+    /// Reads `127.0.0.1:8443`, `[::1]:8443`, `[fe80::1%eth0]:8443` or `systemd:NAME`.
     ///
     /// # Errors
     /// [`Fault::BindBadListen`] for a name, a missing address or port, and an IPv4-mapped address, each
     /// with its own remedy.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        if let Some(name) = text.strip_prefix(inherited::PREFIX) {
+            if inherited::is_name(name) {
+                return Ok(Listen::Inherited(name.to_owned()));
+            }
+            let remedy = "write \"systemd:\" and what FileDescriptorName= of the socket unit says";
+            return Err(bad(text, "has no name that a descriptor can have", remedy));
+        }
         if let Some((ip, interface, port)) = zoned(text) {
             return if is_link_local(ip.into()) {
                 Ok(Listen::Zoned(ip, interface, port))
@@ -48,10 +57,30 @@ impl Listen {
         }
     }
 
+    /// The name under which its sockets were handed over, if they were.
+    #[must_use]
+    pub fn inherited(&self) -> Option<&str> {
+        match self {
+            Listen::Inherited(name) => Some(name),
+            Listen::Address(_) | Listen::Zoned(..) | Listen::Interface { .. } => None,
+        }
+    }
+
+    /// The port it asks for; 0 where the system or whoever opened the socket chooses.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Listen::Address(address) => address.port(),
+            Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
+            Listen::Inherited(_) => 0,
+        }
+    }
+
     /// The socket addresses that are meant.
     ///
     /// # Errors
-    /// [`Fault::BindUnknownInterface`] where an interface has no address, with the nearest name.
+    /// [`Fault::BindUnknownInterface`] where an interface has no address, with the nearest name, and
+    /// [`Fault::BindInherited`] where nothing was handed over under a name.
     pub fn resolve(&self, interfaces: &Interfaces) -> Result<Vec<SocketAddr>, Problem> {
         match self {
             Listen::Address(address) => Ok(vec![*address]),
@@ -71,6 +100,7 @@ impl Listen {
                 };
                 Ok(addresses.into_iter().map(socket).collect())
             }
+            Listen::Inherited(name) => inherited::addresses(name),
         }
     }
 }
@@ -81,6 +111,7 @@ impl fmt::Display for Listen {
             Listen::Address(address) => address.fmt(f),
             Listen::Zoned(ip, interface, port) => write!(f, "[{ip}%{interface}]:{port}"),
             Listen::Interface { name, port } => write!(f, "{name} port {port}"),
+            Listen::Inherited(name) => write!(f, "{}{name}", inherited::PREFIX),
         }
     }
 }

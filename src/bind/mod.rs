@@ -1,6 +1,7 @@
 //! The bind room: which sockets may exist at all?
 
 mod holder;
+mod inherited;
 mod interfaces;
 mod listen;
 mod open;
@@ -17,11 +18,12 @@ use crate::problem::{Fault, Problem};
 
 use interfaces::is_link_local;
 
+pub use inherited::{adopt, is_adopted};
 pub use interfaces::Interfaces;
 pub use listen::Listen;
 pub use scope::{PortRange, Scope, ScopeRule};
 #[cfg(unix)]
-pub use unix::{SocketFile, open_unix};
+pub use unix::{SocketFile, open_unix, replace_unix};
 
 /// Where listening sockets may be, judged for every one of them, before and after it is bound.
 ///
@@ -43,6 +45,12 @@ impl BindPolicy {
     #[must_use]
     pub fn scope(&self) -> &Written<Scope> {
         &self.scope
+    }
+
+    /// The ports that may be listened on, and where each range is written.
+    #[must_use]
+    pub fn ports(&self) -> &[Written<PortRange>] {
+        &self.ports
     }
 
     /// Whether nothing beyond this machine can be reached under the policy.

@@ -5,11 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{BindPolicy, Interfaces, holder};
+use super::{BindPolicy, Interfaces, holder, inherited};
 use crate::problem::{Fault, Problem};
 
 impl BindPolicy {
-    /// Opens a listening socket: one family, never shared with another process, not blocking.
+    /// Opens a listening socket: one family, never shared with another process, not blocking. Where one was handed
+    /// over at this address, it is that one.
     ///
     /// # Errors
     /// As [`BindPolicy::judge`], before and after the bind; [`Fault::BindInUse`] with the process that
@@ -21,7 +22,8 @@ impl BindPolicy {
         interfaces: &Interfaces,
     ) -> Result<TcpListener, Problem> {
         self.judge(address, interfaces)?;
-        let listener = listen(address).map_err(|error| failed(address, &error, interfaces))?;
+        let opened = inherited::at(address).unwrap_or_else(|| listen(address));
+        let listener = opened.map_err(|error| failed(address, &error, interfaces))?;
         self.inspect(&listener, interfaces)?;
         Ok(listener)
     }

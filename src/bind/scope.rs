@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -136,6 +137,12 @@ impl PortRange {
             return Err(bad("ends before it begins"));
         }
         Ok(Self { first, last })
+    }
+
+    /// Every port of the range.
+    #[must_use]
+    pub fn ports(self) -> RangeInclusive<u16> {
+        self.first..=self.last
     }
 
     /// Whether the port is in the range.

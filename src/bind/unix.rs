@@ -46,6 +46,25 @@ impl Drop for SocketFile {
 /// such a leftover is in the way; [`Fault::BindInUse`] where somebody listens there;
 /// [`Fault::BindNotPermitted`] or [`Fault::BindFailed`] where the system refuses.
 pub fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Problem> {
+    open(path, mode, Instead::OfALeftover)
+}
+
+/// As [`open_unix`], in the place of a server of this user that still listens there and is about to leave.
+///
+/// # Errors
+/// As [`open_unix`].
+pub fn replace_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Problem> {
+    open(path, mode, Instead::OfWhoeverListens)
+}
+
+/// Whose socket a new one may replace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Instead {
+    OfALeftover,
+    OfWhoeverListens,
+}
+
+fn open(path: &Path, mode: u32, instead: Instead) -> Result<(UnixListener, SocketFile), Problem> {
     let named = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     let directory = named.unwrap_or(Path::new("."));
     let opened = File::open(directory).and_then(|file| Ok((file.metadata()?, file)));
@@ -53,7 +72,7 @@ pub fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), P
     judge_directory(directory, &found)?;
     // Two that start at once must not each take the other's fresh socket for a leftover.
     lock(&held, directory)?;
-    clear(path)?;
+    clear(path, instead)?;
     let listener = listen(path, mode).map_err(|error| refused(path, &error))?;
     let fresh = fs::symlink_metadata(path).map_err(|error| refused(path, &error))?;
     Ok((listener, SocketFile { path: path.to_owned(), identity: identity(&fresh) }))
@@ -100,7 +119,7 @@ fn lock(directory: &File, name: &Path) -> Result<(), Problem> {
 }
 
 /// Makes way for a new socket, if what is there is nothing but a leftover of ours.
-fn clear(path: &Path) -> Result<(), Problem> {
+fn clear(path: &Path, instead: Instead) -> Result<(), Problem> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -116,11 +135,11 @@ fn clear(path: &Path) -> Result<(), Problem> {
         return Err(in_the_way(what, "let its owner remove it, or choose another path"));
     }
     match somebody_listens(path) {
-        Ok(true) => {
+        Ok(true) if instead == Instead::OfALeftover => {
             let what = format!("somebody listens on {shown} already");
             Err(Problem::error(Fault::BindInUse, what, "end that process, or choose another path"))
         }
-        Ok(false) => fs::remove_file(path).map_err(|error| refused(path, &error)),
+        Ok(_) => fs::remove_file(path).map_err(|error| refused(path, &error)),
         Err(error) => {
             let what = format!("{shown} is a socket that cannot be asked who listens: {error}");
             Err(in_the_way(what, "remove it if nobody needs it, or choose another path"))
@@ -247,16 +266,28 @@ mod tests {
     }
 
     #[test]
+    fn whoever_opens_a_socket_waits_for_another_that_does() {
+        let (directory, path) = directory();
+        let other = File::open(directory.path()).unwrap();
+        other.lock().unwrap();
+        assert_eq!(fault(&path), Fault::BindSocketPath);
+        other.unlock().unwrap();
+        open_unix(&path, 0o600).unwrap();
+    }
+
+    #[test]
     fn of_many_that_start_at_once_one_gets_the_socket() {
         let (_directory, path) = directory();
-        // A leftover: its server ended without taking it away.
-        drop(UnixListener::bind(&path).unwrap());
-        let opened: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| open_unix(&path, 0o600).ok())).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(opened.iter().flatten().count(), 1);
-        UnixStream::connect(&path).unwrap();
+        for _ in 0..20 {
+            // What an earlier run left behind.
+            drop(UnixListener::bind(&path).unwrap());
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| open_unix(&path, 0o600).ok())).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(opened.iter().flatten().count(), 1);
+            UnixStream::connect(&path).unwrap();
+        }
     }
 }

@@ -125,7 +125,8 @@ fn talk(
             let refused = matches!(question, Question::Reload);
             return if refused { Exit::Refused } else { Exit::Failed };
         }
-        (Answer::Status(_) | Answer::Done(_), true) => {}
+        // Nobody asks for sockets here.
+        (Answer::Status(_) | Answer::Done(_), true) | (Answer::Sockets(_), _) => {}
     }
     Exit::Fine
 }

@@ -3,6 +3,7 @@
 use doorward::config::Config;
 use doorward::problem::{Problem, Severity};
 use doorward::server;
+use doorward::service::run::Keeper;
 use serde_json::json;
 
 use super::{ConfigFile, Exit, screen};
@@ -22,7 +23,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     let problems = match Config::read(&args.config.config) {
-        Ok((config, mut warnings)) => {
+        Ok((mut config, mut warnings)) => {
+            config.keep_programs(&Keeper::this_program());
             warnings.extend(server::check(&config));
             warnings
         }

@@ -6,8 +6,11 @@ mod check;
 mod connect;
 mod explain;
 mod probe;
+mod firewall;
+mod keep;
 mod screen;
 mod serve;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,8 +33,10 @@ enum Verb {
     Check(check::Args),
     /// Make, issue, renew and revoke certificates.
     Certs(certs::Args),
-    /// Explain a code: what it means, and what to do about it.
+    /// Explain a code, or why somebody is or would be refused, and what would change that.
     Explain(explain::Args),
+    /// Print the address policy as rules of the host's firewall, or say where the host's are wider.
+    Firewall(firewall::Args),
     /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
     Status(admin::StatusArgs),
     /// Let a running server read its files anew.
@@ -44,6 +49,11 @@ enum Verb {
     Connect(connect::Args),
     /// Attack one's own running server, and see where each attack ends.
     Probe(probe::Args),
+    /// Watch over one program; doorward runs this by itself.
+    #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
+    KeepProgram(keep::Args),
+    /// Open a plain socket here that leads, over mutual TLS, to a guarded service elsewhere.
+    Tunnel(Box<tunnel::Args>),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -75,12 +85,16 @@ pub(crate) fn run() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Certs(args) => certs::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Firewall(args) => firewall::run(&args),
         Verb::Status(args) => admin::status(&args),
         Verb::Reload(args) => admin::reload(&args),
         Verb::Ban(args) => admin::ban(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
         Verb::Probe(args) => probe::run(&args),
+        // It ends as its program does, which is no exit code of ours.
+        Verb::KeepProgram(args) => return keep::run(&args),
+        Verb::Tunnel(args) => tunnel::run(*args),
     };
     exit.into()
 }

@@ -4,11 +4,15 @@ mod report;
 
 use std::path::Path;
 
-use doorward::admin::Admin;
+use doorward::admin::{Admin, Predecessor};
+use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
-use doorward::problem::{Fault, Problem};
-use doorward::server::{Control, Server};
+use doorward::problem::{Fault, Problem, Severity};
+use doorward::sandbox::{self, Sandbox};
+use doorward::server::{self, Control, Server};
+use doorward::service::run::Keeper;
+use doorward::systemd::Systemd;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -25,19 +29,41 @@ use super::{ConfigFile, Exit, screen};
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
+    /// Take the place of the server that runs with this configuration, without a refused connection: its listening
+    /// sockets are taken over through its admin socket, and it drains when this one is ready.
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// A server that could be started, and what stands beside it.
+struct Opened {
+    server: Server,
+    admin: Option<Admin>,
+    sandbox: Sandbox,
+    predecessor: Option<Predecessor>,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let (config, mut warnings) = match Config::read(&args.config.config) {
+    let (mut config, mut warnings) = match Config::read(&args.config.config) {
         Ok(read) => read,
         Err(problems) => return refuse(&problems),
     };
+    config.keep_programs(&Keeper::this_program());
     log_to_stderr(config.log);
     if args.config.is_default()
         && let Err(problem) = first_start(&config)
     {
         return refuse(&[problem]);
     }
+    let opened = match open(&config, args.take_over, &mut warnings) {
+        Ok(opened) => opened,
+        Err(problems) => {
+            warnings.extend(problems);
+            return refuse(&warnings);
+        }
+    };
+    let Opened { server, admin, sandbox, predecessor } = opened;
+    screen::tell_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -47,15 +73,6 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     runtime.block_on(async {
-        let server = match Server::open(&config) {
-            Ok(server) => server,
-            Err(problems) => {
-                warnings.extend(problems);
-                return refuse(&warnings);
-            }
-        };
-        warnings.extend_from_slice(server.warnings());
-        screen::tell_problems(&warnings);
         // Before anybody is told that it is ready: who waits for that may end it in the next moment.
         let signals = match Signals::new() {
             Ok(signals) => signals,
@@ -64,20 +81,59 @@ pub(super) fn run(args: &Args) -> Exit {
                 return Exit::Failed;
             }
         };
-        let admin = match config.admin.as_ref().map(Admin::open).transpose() {
-            Ok(admin) => admin,
-            Err(problem) => return refuse(&[problem]),
-        };
-        report::print(&config, &server, &args.config.config);
-        guard(server, signals, admin).await
+        if let Some(Err(gone)) = predecessor.map(Predecessor::retire) {
+            screen::tell(gone);
+        }
+        let systemd = Systemd::of_this_process();
+        systemd.ready(&report::status(server.listeners()));
+        report::print(&config, &server, &sandbox, &args.config.config);
+        guard(server.within(&sandbox), signals, systemd, admin).await
     })
 }
 
-async fn guard(server: Server, signals: Signals, admin: Option<Admin>) -> Exit {
-    let stopping = tokio::spawn(obey(signals, server.control()));
+/// Opens the sockets, then enters the sandbox; the runtime must not have a thread yet that stays outside.
+fn open(
+    config: &Config,
+    take_over: bool,
+    warnings: &mut Vec<Problem>,
+) -> Result<Opened, Vec<Problem>> {
+    let listeners: Vec<_> = config.services.iter().flat_map(|service| &service.listen).collect();
+    warnings.extend(bind::adopt(&listeners)?);
+    let mut predecessor = take_over.then(|| predecessor(config)).transpose()?;
+    let sockets = predecessor.as_mut().map(Predecessor::sockets).unwrap_or_default();
+    let server = Server::succeed(config, sockets)?;
+    warnings.extend_from_slice(server.warnings());
+    let open = if predecessor.is_some() { Admin::replace } else { Admin::open };
+    let admin = config.admin.as_ref().map(open).transpose();
+    let admin = admin.map_err(|problem| vec![problem])?;
+    let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
+    warnings.extend_from_slice(sandbox.warnings());
+    Ok(Opened { server, admin, sandbox, predecessor })
+}
+
+/// The server whose place is to be taken.
+fn predecessor(config: &Config) -> Result<Predecessor, Vec<Problem>> {
+    let one = |problem| vec![problem];
+    let Some(admin) = &config.admin else {
+        let what = "there is no [admin] socket, over which the running server could be asked";
+        let remedy = "add one, restart once without --take-over, and use it from then on";
+        return Err(one(Problem::error(Fault::AdminNoSocket, what, remedy)));
+    };
+    let foreseen = sandbox::foresee(&config.sandbox);
+    // Nothing may refuse once the admin socket was replaced.
+    if foreseen.iter().any(|problem| problem.severity() == Severity::Error) {
+        return Err(foreseen);
+    }
+    Predecessor::ask(&admin.socket.value).map_err(one)
+}
+
+async fn guard(server: Server, signals: Signals, systemd: Systemd, admin: Option<Admin>) -> Exit {
+    let stopping = tokio::spawn(obey(signals, server.control(), systemd));
+    let living = tokio::spawn(systemd.live());
     let asked = admin.map(|admin| tokio::spawn(admin.run(server.control())));
     let ended = server.run().await;
     stopping.abort();
+    living.abort();
     if let Some(asked) = asked {
         asked.abort();
         // Its file is removed when the task is gone.
@@ -93,22 +149,28 @@ async fn guard(server: Server, signals: Signals, admin: Option<Admin>) -> Exit {
 }
 
 /// Does what the signals say: reload, drain, then end.
-async fn obey(mut signals: Signals, control: Control) {
+async fn obey(mut signals: Signals, control: Control, systemd: Systemd) {
     while let Signal::Reload = signals.next().await {
+        systemd.reloading();
         // The record tells how it went.
         drop(control.reload().await);
+        if let Ok(status) = control.status().await {
+            let open = status.listeners.into_iter();
+            systemd.ready(&report::status(open.map(|open| (open.service.into(), open.at))));
+        }
     }
+    systemd.stopping();
     screen::tell(
         "stopping: nobody new is let in, sessions may finish; once more ends them at once",
     );
     control.drain();
-    while !matches!(signals.next().await, Signal::End) {}
+    signals.end().await;
     control.cut();
 }
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug)]
-enum Signal {
+pub(super) enum Signal {
     Reload,
     End,
 }
@@ -135,7 +197,7 @@ fn first_start(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
-fn refuse(problems: &[Problem]) -> Exit {
+pub(super) fn refuse(problems: &[Problem]) -> Exit {
     screen::tell_problems(problems);
     screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
     if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
@@ -144,7 +206,7 @@ fn refuse(problems: &[Problem]) -> Exit {
     Exit::Refused
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_env("DOORWARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -180,7 +242,7 @@ fn write_field(
 
 /// The signals that the server obeys.
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -188,7 +250,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -197,7 +259,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.terminate.recv() => Signal::End,
@@ -206,18 +268,25 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits for a signal that ends the process.
+    pub(super) async fn end(&mut self) {
+        while !matches!(self.next().await, Signal::End) {}
+    }
+}
+
 /// The signals that the server obeys.
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
     #[expect(clippy::unnecessary_wraps, reason = "the same shape as on systems where it can fail")]
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         // Without a signal to wait for, the process is ended by its owner.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

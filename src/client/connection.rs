@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 use super::error::{Away, ClientError, Moment, Side, Step};
-use super::reasons;
+use super::{Stream, reasons};
 use crate::frame::{Decoder, Frame, FramePolicy};
-
-type Stream = Box<TlsStream<TcpStream>>;
 
 /// A connection to a server whose certificate was believed.
 ///

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::AlertDescription;
 
 use super::alert;
+use crate::handshake::Pin;
 use crate::peer::PeerText;
 use crate::problem::Problem;
 use crate::refusal::{Refused, Room};
@@ -64,6 +65,11 @@ pub enum ClientError {
         wanted: String,
         /// The first few that it holds.
         holds: Vec<PeerText>,
+    },
+    /// `client.wrong-pin`: the server is vouched for, but has none of the pinned keys.
+    WrongPin {
+        /// The pin of the key that it has.
+        shown: Pin,
     },
     /// `client.server-expired`: the server's certificate is not valid today.
     ServerExpired {
@@ -170,6 +176,7 @@ impl ClientError {
             ClientError::NotTls { .. } => "client.not-tls",
             ClientError::UnknownAuthority(_) => "client.unknown-authority",
             ClientError::WrongName { .. } => "client.wrong-name",
+            ClientError::WrongPin { .. } => "client.wrong-pin",
             ClientError::ServerExpired { .. } => "client.server-expired",
             ClientError::BadServer { .. } => "client.bad-server",
             ClientError::Version { .. } => "client.version",
@@ -197,6 +204,7 @@ impl ClientError {
             | ClientError::NotTls { .. }
             | ClientError::UnknownAuthority(_)
             | ClientError::WrongName { .. }
+            | ClientError::WrongPin { .. }
             | ClientError::ServerExpired { .. }
             | ClientError::BadServer { .. }
             | ClientError::TurnedAway(Away::Ended)
@@ -223,6 +231,7 @@ impl ClientError {
             | ClientError::NotTls { .. }
             | ClientError::UnknownAuthority(_)
             | ClientError::WrongName { .. }
+            | ClientError::WrongPin { .. }
             | ClientError::ServerExpired { .. }
             | ClientError::BadServer { .. }
             | ClientError::Version { .. }
@@ -259,6 +268,9 @@ impl ClientError {
                     .to_owned()
             }
             ClientError::WrongName { wanted, holds } => wrong_name(wanted, holds),
+            ClientError::WrongPin { shown } => {
+                format!("The server's key is none of the pinned ones, but {shown}.")
+            }
             ClientError::ServerExpired { why } => format!("The server's certificate {why}."),
             ClientError::BadServer { why } => {
                 format!("The server's certificate cannot be accepted: {why}.")
@@ -309,6 +321,9 @@ impl ClientError {
             ClientError::WrongName { .. } => {
                 "Dial a name that the certificate holds, or say with --server-name which of them you \
                  expect."
+            }
+            ClientError::WrongPin { .. } => {
+                "Pin that key too if the server's operator says that it is theirs; otherwise do not go on."
             }
             ClientError::ServerExpired { .. } => {
                 "Let the server's operator renew it, and check this machine's clock."

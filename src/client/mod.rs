@@ -3,6 +3,7 @@
 mod alert;
 mod connection;
 mod error;
+mod pin;
 mod reasons;
 mod target;
 
@@ -12,18 +13,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::backoff::Backoff;
 use crate::frame::{ByteOrder, FrameKind, FramePolicy, LengthWidth, Text};
-use crate::handshake::{dialling_config, paired, provider, unusable};
+use crate::handshake::{Pin, dialling_config, paired, provider, unusable};
 use crate::pki::keyfile::{read_chain, read_key};
 use crate::problem::{Fault, Problem};
+
+use pin::Pinned;
 
 pub use connection::{Connection, MessageWriter, ReplyReader};
 pub use error::{Away, ClientError, Moment, Side, Step, Vouching};
@@ -41,6 +46,9 @@ pub struct ClientFiles {
     pub key: PathBuf,
 }
 
+/// The stream of a server that was believed.
+pub(crate) type Stream = Box<TlsStream<TcpStream>>;
+
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
@@ -56,6 +64,7 @@ pub struct Deadlines {
 #[derive(Clone)]
 pub struct Client {
     connector: TlsConnector,
+    verifier: Arc<WebPkiServerVerifier>,
     target: Target,
     server_name: ServerName<'static>,
     frame: Arc<FramePolicy>,
@@ -71,16 +80,30 @@ impl Client {
     /// others may read, or one that does not belong to the certificate.
     pub fn new(target: Target, files: &ClientFiles) -> Result<Self, ClientError> {
         let server_name = target.server_name().clone();
-        let config = tls_config(files).map_err(ClientError::Files)?;
+        let (config, verifier) = tls_config(files).map_err(ClientError::Files)?;
         let connector = TlsConnector::from(Arc::new(config));
         let frame = Arc::new(replies(DEFAULT_KIND).map_err(ClientError::Files)?);
-        Ok(Self { connector, target, server_name, frame, deadlines: Deadlines::default() })
+        let deadlines = Deadlines::default();
+        Ok(Self { connector, verifier, target, server_name, frame, deadlines })
     }
 
     /// The same client, for a server whose certificate holds another name than the one dialled.
     #[must_use]
     pub fn expecting(mut self, server_name: ServerName<'static>) -> Self {
         self.server_name = server_name;
+        self
+    }
+
+    /// The same client, for a server that has one of these keys as well. Without any, every key that the
+    /// trust file vouches for passes.
+    #[must_use]
+    pub fn pinned(mut self, pins: Vec<Pin>) -> Self {
+        if !pins.is_empty() {
+            let mut config = ClientConfig::clone(self.connector.config());
+            let verifier = Pinned::new(Arc::clone(&self.verifier), pins);
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
+            self.connector = TlsConnector::from(Arc::new(config));
+        }
         self
     }
 
@@ -107,6 +130,12 @@ impl Client {
     /// # Errors
     /// The first decision, or the fault of the address that was got nearest to.
     pub async fn connect(&self) -> Result<Connection, ClientError> {
+        let (stream, at) = self.reach().await?;
+        Ok(Connection::new(stream, at, &self.frame, self.deadlines.reply))
+    }
+
+    /// The bare stream, for whoever speaks in bytes. Otherwise as [`Client::connect`].
+    pub(crate) async fn reach(&self) -> Result<(Stream, SocketAddr), ClientError> {
         let mut nearest = None;
         for address in self.addresses().await? {
             match self.dial(address).await {
@@ -153,9 +182,9 @@ impl Client {
         }
     }
 
-    async fn dial(&self, at: SocketAddr) -> Result<Connection, ClientError> {
+    async fn dial(&self, at: SocketAddr) -> Result<(Stream, SocketAddr), ClientError> {
         let late = |step, limit| move |_| ClientError::Timeout { at: at.to_string(), step, limit };
-        let Deadlines { connect, handshake, reply } = self.deadlines;
+        let Deadlines { connect, handshake, .. } = self.deadlines;
         let connecting = timeout(connect, TcpStream::connect(at)).await;
         let stream = connecting
             .map_err(late(Step::Connect, connect))?
@@ -167,7 +196,7 @@ impl Client {
             .await
             .map_err(late(Step::Handshake, handshake))?
             .map_err(|error| reasons::of_handshake(&error, at))?;
-        Ok(Connection::new(Box::new(stream), at, &self.frame, reply))
+        Ok((Box::new(stream), at))
     }
 
     fn no_such_host(&self) -> ClientError {
@@ -196,22 +225,33 @@ impl Default for Deadlines {
     }
 }
 
-fn tls_config(files: &ClientFiles) -> Result<ClientConfig, Problem> {
+fn tls_config(files: &ClientFiles) -> Result<(ClientConfig, Arc<WebPkiServerVerifier>), Problem> {
     let mut roots = RootCertStore::empty();
     for anchor in read_chain(&files.trust)? {
         roots.add(anchor).map_err(|error| unfit(&files.trust, &error))?;
     }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|error| unfit_trust(&files.trust, &error))?;
     let chain = read_chain(&files.certificate)?;
     let own = paired(&files.certificate, chain, &files.key, read_key(&files.key)?)?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-    let verifier = verifier.build().map_err(|error| unfit(&files.trust, &error))?;
-    dialling_config(verifier, own, ALL_VERSIONS)
-        .map_err(|error| unusable(&files.certificate, &error))
+    let believed: Arc<dyn ServerCertVerifier> = verifier.clone();
+    let config = dialling_config(believed, own, ALL_VERSIONS)
+        .map_err(|error| unusable(&files.certificate, &error))?;
+    Ok((config, verifier))
 }
 
 fn unfit(trust: &Path, error: &dyn fmt::Display) -> Problem {
     let what = format!("{}: a certificate cannot be an authority: {error}", trust.display());
     Problem::error(Fault::HandshakeBadAnchor, what, "name only certificates of authorities")
+}
+
+fn unfit_trust(trust: &Path, error: &VerifierBuilderError) -> Problem {
+    let what = format!("{} cannot be used to judge a server: {error}", trust.display());
+    Problem::error(
+        Fault::HandshakeBadAnchor,
+        what,
+        "name the certificates of the server's authorities",
+    )
 }
 
 /// What a service may reply: anything of the kind, up to the largest message there is.

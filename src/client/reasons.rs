@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 use super::error::{Away, ClientError, Moment, Vouching};
+use super::pin::WrongPin;
 use crate::handshake::date;
 use crate::peer::PeerText;
 
@@ -99,6 +100,10 @@ fn of_certificate(error: &CertificateError) -> ClientError {
         E::NotValidYetContext { not_before, .. } => {
             expired(format!("is not valid before {}", date(not_before.as_secs())))
         }
+        E::Other(OtherError(why)) => match why.downcast_ref::<WrongPin>() {
+            Some(wrong) => ClientError::WrongPin { shown: wrong.shown },
+            None => ClientError::BadServer { why: PeerText::from(why.to_string().as_str()) },
+        },
         other => ClientError::BadServer { why: PeerText::from(other.to_string().as_str()) },
     }
 }

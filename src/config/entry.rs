@@ -143,9 +143,11 @@ impl<'d> Entry<'d> {
     /// A duration such as `"5s"`.
     pub(super) fn duration(&self, bounds: &Bounds<Duration>) -> Option<Duration> {
         let spans = bounds.spans();
-        let remedy = format!("write a whole number and ms, s or m in quotes, {}", spans.choose());
+        let is_short = bounds.range.start().as_secs() < HOUR;
+        let (units, example) = if is_short { ("ms, s or m", "5s") } else { ("h or d", "30d") };
+        let remedy = format!("write a whole number and {units} in quotes, {}", spans.choose());
         let DeValue::String(text) = self.value else {
-            self.takes("a duration such as \"5s\"", &remedy);
+            self.takes(&format!("a duration such as {}", quoted(example)), &remedy);
             return None;
         };
         let Some(duration) = units::duration(text) else {
@@ -296,3 +298,6 @@ fn described(value: &DeValue<'_>) -> String {
 
 /// As many digits as the largest number that any bound could have.
 const LONGEST_NUMBER: usize = 20;
+
+/// Where hours begin to be the better unit, in seconds.
+const HOUR: u64 = 3600;

@@ -12,6 +12,9 @@ use crate::identity::PermittedName;
 use crate::problem::Fault;
 use crate::service::{Announce, Endpoint, ForwardSettings, Upstream};
 
+/// The keys of a service that only `kind = "forward"` has.
+pub(super) const KEYS: [&str; 5] = ["to", "connect_deadline", "health", "proxy", "upstream"];
+
 /// What a `[[service]]` of `kind = "forward"` says.
 pub(super) fn read(section: &mut Section<'_>) -> Option<ForwardSettings> {
     let to = section.required("to", "\"127.0.0.1:6379\"");
@@ -27,23 +30,6 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<ForwardSettings> {
         health: health?,
         proxy: proxy?,
     })
-}
-
-/// Reports the keys of a forward in a service of another kind. They are asked for in any case, so that
-/// a bad kind does not make them unknown.
-pub(super) fn refuse(section: &mut Section<'_>, kind: &str) {
-    for entry in known(section).iter().flatten() {
-        entry.blame(
-            Fault::ConfigBadValue,
-            format!("{entry} means nothing to kind = \"{kind}\""),
-            "remove it, or write kind = \"forward\"",
-        );
-    }
-}
-
-/// The keys of a forward, as far as they are written.
-pub(super) fn known<'d>(section: &mut Section<'d>) -> [Option<Entry<'d>>; 5] {
-    ["to", "connect_deadline", "health", "proxy", "upstream"].map(|key| section.entry(key))
 }
 
 fn upstream(section: &mut Section<'_>, to: &Entry<'_>) -> Option<Upstream> {

@@ -19,7 +19,7 @@ pub(super) fn read(mut section: Section<'_>, service: Option<&ServiceKind>) -> F
     let prefixed = FrameKind::LengthPrefixed { width, order: order.unwrap_or(ByteOrder::Big) };
     let default = match service {
         Some(ServiceKind::Forward(_)) => FrameKind::Raw,
-        Some(ServiceKind::Echo) | None => prefixed,
+        Some(ServiceKind::Echo | ServiceKind::Run(_)) | None => prefixed,
     };
     let kinds = [
         ("length-prefixed", prefixed),

@@ -19,7 +19,11 @@ mod identity;
 mod frame;
 mod forward;
 mod rooms;
+mod certs;
+mod run;
+mod sandbox;
 mod service;
+mod tunnel;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,9 +38,14 @@ use crate::handshake::{Greeting, HandshakeSettings};
 use crate::identity::IdentityGate;
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem};
+use crate::sandbox::SandboxSettings;
 use crate::service::ForwardSettings;
+use crate::service::run::{Keeper, Run};
 use document::Document;
 use section::Section;
+
+pub use tunnel::TunnelConfig;
+pub use units::duration;
 
 /// A configuration that is complete and checked: whoever holds one need not ask again.
 #[derive(Clone, Debug)]
@@ -55,8 +64,37 @@ pub struct Config {
     pub log: LogFormat,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
+    /// Where the server's own certificate comes from.
+    pub certs: CertsConfig,
+    /// What the process gives up once its sockets are open.
+    pub sandbox: SandboxSettings,
+    /// Who watches over the programs of services; see [`Config::keep_programs`].
+    pub keeper: Keeper,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
+}
+
+/// The store of the server's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertsConfig {
+    /// Its directory. It need not be there unless the server renews.
+    pub directory: Written<PathBuf>,
+    /// Whether the server renews its certificate there.
+    pub renewal: Renewal,
+}
+
+/// Whether a server renews its own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Somebody else does.
+    Never,
+    /// It does, when the certificate ends within a time. Only what listens on this machine alone may.
+    WhenDue {
+        /// How long before its end; at least two hours.
+        due: Duration,
+        /// Where that is asked for.
+        place: Place,
+    },
 }
 
 /// What `[admin]` says.
@@ -111,6 +149,8 @@ pub enum ServiceKind {
     Echo,
     /// The session goes on to an upstream.
     Forward(ForwardSettings),
+    /// A program is started for the session.
+    Run(Run),
 }
 
 impl ServiceKind {
@@ -119,7 +159,7 @@ impl ServiceKind {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             ServiceKind::Forward(forward) => forward.to.files(),
-            ServiceKind::Echo => Vec::new(),
+            ServiceKind::Echo | ServiceKind::Run(_) => Vec::new(),
         }
     }
 }
@@ -129,6 +169,7 @@ impl fmt::Display for ServiceKind {
         match self {
             ServiceKind::Echo => f.write_str("echo"),
             ServiceKind::Forward(forward) => write!(f, "forward to {}", forward.to),
+            ServiceKind::Run(run) => write!(f, "run {}", run.shown()),
         }
     }
 }
@@ -149,11 +190,7 @@ impl Config {
     /// Every problem of the file, warnings too, in the order of the file. A file that cannot be
     /// read, is longer than 1 MiB, or is not UTF-8 is one problem.
     pub fn read(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let file = path.display().to_string();
-        let text = source::text_of(path, LONGEST_FILE).map_err(|unreadable| {
-            let place = Place::new(Arc::from(file.as_str()), 0, 0);
-            vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
-        })?;
+        let (text, file) = text_of(path)?;
         let (mut config, warnings) = Self::parse(&text, &file)?;
         config.source.file = Some(path.to_owned());
         Ok((config, warnings))
@@ -164,13 +201,7 @@ impl Config {
     /// # Errors
     /// As for [`Config::read`].
     pub fn parse(text: &str, file: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let document = Document::new(text, file);
-        let config =
-            document.tables().and_then(|tables| Self::from_top(Section::top(&document, &tables)));
-        match (config, document.into_problems()) {
-            (Some(config), (warnings, false)) => Ok((config, warnings)),
-            (_, (problems, _)) => Err(problems),
-        }
+        parse(text, file, Self::from_top)
     }
 
     /// The admin socket that the file at `path` names, whatever else is wrong in it.
@@ -205,6 +236,17 @@ impl Config {
         own.chain(named).chain(behind).collect()
     }
 
+    /// Names the keeper of every program. A file says nothing of it: it belongs to the process that reads
+    /// the file, and without one there is none.
+    pub fn keep_programs(&mut self, keeper: &Keeper) {
+        self.keeper = keeper.clone();
+        for service in &mut self.services {
+            if let ServiceKind::Run(run) = &mut service.kind {
+                run.keeper = keeper.clone();
+            }
+        }
+    }
+
     /// Every table is read before the first missing one ends the reading.
     fn from_top(mut top: Section<'_>) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
@@ -215,6 +257,8 @@ impl Config {
         let log = rooms::audit(top.table("audit", "[audit]"));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
+        let certs = certs::read(top.table("certs", "[certs]"));
+        let sandbox = sandbox::read(top.table("sandbox", "[sandbox]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         let (drain, watch) = server?;
@@ -230,8 +274,35 @@ impl Config {
                 Some(admin) => Some(admin?),
                 None => None,
             },
+            certs: certs?,
+            sandbox: sandbox?,
+            keeper: Keeper::Absent,
             source: Source { file: None, lists, watch },
         })
+    }
+}
+
+/// The text of a configuration, and how messages call it.
+fn text_of(path: &Path) -> Result<(String, String), Vec<Problem>> {
+    let file = path.display().to_string();
+    let text = source::text_of(path, LONGEST_FILE).map_err(|unreadable| {
+        let place = Place::new(Arc::from(file.as_str()), 0, 0);
+        vec![unreadable.problem(Fault::ConfigUnreadable, "the file").at(&place)]
+    })?;
+    Ok((text, file))
+}
+
+/// What `from_top` makes of the tables in `text`, with the warnings; or every problem of it.
+fn parse<T>(
+    text: &str,
+    file: &str,
+    from_top: impl FnOnce(Section<'_>) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+    let document = Document::new(text, file);
+    let read = document.tables().and_then(|tables| from_top(Section::top(&document, &tables)));
+    match (read, document.into_problems()) {
+        (Some(read), (warnings, false)) => Ok((read, warnings)),
+        (_, (problems, _)) => Err(problems),
     }
 }
 

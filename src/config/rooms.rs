@@ -200,10 +200,21 @@ fn versions(entry: &Entry<'_>) -> Option<Versions> {
 /// `[server]`: how long sessions may go on once the server is told to stop, and whether its files are
 /// watched.
 pub(super) fn server(mut section: Section<'_>) -> Option<(Duration, bool)> {
-    let drain = section.or("drain", Duration::from_secs(10), |entry| entry.duration(&DRAIN));
+    let drain = drain(&mut section);
     let watch = section.or("watch", true, Entry::flag);
     section.finish();
     Some((drain?, watch?))
+}
+
+/// `[server]` of a tunnel, whose files are always looked after.
+pub(super) fn tunnel_server(mut section: Section<'_>) -> Option<Duration> {
+    let drain = drain(&mut section);
+    section.finish();
+    drain
+}
+
+fn drain(section: &mut Section<'_>) -> Option<Duration> {
+    section.or("drain", Duration::from_secs(10), |entry| entry.duration(&DRAIN))
 }
 
 /// `[admin]`: where an operator may talk to the running server, and who may.

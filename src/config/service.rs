@@ -11,7 +11,7 @@ use super::address::{self, Addresses, Families};
 use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
-use super::{ServiceConfig, ServiceKind, forward, frame, identity};
+use super::{ServiceConfig, ServiceKind, forward, frame, identity, run};
 use crate::accept::Balancers;
 use crate::bind::{BindPolicy, Interfaces, Listen, Scope, ScopeRule};
 use crate::handshake::{Greeting, Preamble};
@@ -44,8 +44,7 @@ pub(super) fn read(
             "run a second doorward for the others",
         );
     }
-    let bind = bind.filter(|bind| !names_an_interface(bind));
-    let mut taken = Taken { bind, names: BTreeMap::new(), listeners: Vec::new() };
+    let mut taken = Taken::new(bind);
     let services: Vec<_> =
         sections.into_iter().map(|section| service(section, default, &mut taken)).collect();
     services.into_iter().collect()
@@ -53,7 +52,7 @@ pub(super) fn read(
 
 /// What the services before have, which no two may share, and where any may listen at all.
 #[derive(Debug)]
-struct Taken<'d> {
+pub(super) struct Taken<'d> {
     bind: Option<&'d BindPolicy>,
     names: BTreeMap<&'d str, Place>,
     listeners: Vec<Written<Listen>>,
@@ -80,6 +79,7 @@ fn service<'d>(
     let balancers = balancers(section.table("balancers", "[service.balancers]"));
     let identity = identity::read(&mut section);
     let frame = frame::read(section.table("frame", "[service.frame]"), kind.as_ref());
+    run::judge_streams(&mut section, kind.as_ref(), frame.kind());
     section.finish();
     if let (Some(addresses), Some(listen)) = (addresses, &listen) {
         addresses.advise(document, families(listen), &place);
@@ -162,20 +162,46 @@ fn balancers(mut section: Section<'_>) -> Option<Balancers> {
     Some(Balancers::new(from?, deadline?))
 }
 
-/// What is behind the door; the keys of a forward belong to a forward only.
+/// What is behind the door; the keys of one kind belong to that kind only.
 fn kind(section: &mut Section<'_>) -> Option<ServiceKind> {
     let kind = section.required("kind", "\"echo\"").and_then(|entry| entry.choice(&KINDS));
-    drop(forward::known(section));
-    match kind? {
-        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
-        Kind::Echo => {
-            forward::refuse(section, "echo");
-            Some(ServiceKind::Echo)
+    // Asked for in any case, so that a bad kind does not make them unknown.
+    let foreign = KINDS.map(|(word, other)| (other, word, keys(section, other)));
+    let kind = kind?;
+    let own = KINDS.iter().find(|(_, other)| *other == kind).map_or("", |(word, _)| *word);
+    for (_, word, entries) in foreign.iter().filter(|(other, ..)| *other != kind) {
+        for entry in entries {
+            entry.blame(
+                Fault::ConfigBadValue,
+                format!("{entry} means nothing to kind = \"{own}\""),
+                format!("remove it, or write kind = \"{word}\""),
+            );
         }
+    }
+    match kind {
+        Kind::Echo => Some(ServiceKind::Echo),
+        Kind::Forward => forward::read(section).map(ServiceKind::Forward),
+        Kind::Run => run::read(section).map(ServiceKind::Run),
     }
 }
 
+/// What is written of the keys that only this kind has.
+fn keys<'d>(section: &mut Section<'d>, kind: Kind) -> Vec<Entry<'d>> {
+    let keys: &[&'static str] = match kind {
+        Kind::Echo => &[],
+        Kind::Forward => &forward::KEYS,
+        Kind::Run => &run::KEYS,
+    };
+    keys.iter().filter_map(|key| section.entry(key)).collect()
+}
+
 impl<'d> Taken<'d> {
+    /// Nothing yet, for listeners that `bind` allows.
+    pub(super) fn new(bind: Option<&'d BindPolicy>) -> Self {
+        let bind = bind.filter(|bind| !names_an_interface(bind));
+        Self { bind, names: BTreeMap::new(), listeners: Vec::new() }
+    }
+
     /// The name of a service, which no service before has.
     fn name(&mut self, entry: &Entry<'d>) -> Option<&'d str> {
         let name = entry.string()?;
@@ -216,7 +242,8 @@ impl<'d> Taken<'d> {
         entry.each(|item| self.listener(item))
     }
 
-    fn listener(&mut self, entry: &Entry<'d>) -> Option<Written<Listen>> {
+    /// A listener that no listener before equals, and that the policy allows.
+    pub(super) fn listener(&mut self, entry: &Entry<'d>) -> Option<Written<Listen>> {
         let listen = Written::new(listen(entry)?, entry.place().clone());
         if let Some(first) =
             self.listeners.iter().find(|other| same_socket(&other.value, &listen.value))
@@ -244,7 +271,7 @@ impl<'d> Taken<'d> {
     }
 }
 
-/// An address with a port, or `{ interface = "eth0", port = 8443 }`.
+/// An address with a port, a socket that was handed over, or `{ interface = "eth0", port = 8443 }`.
 fn listen(entry: &Entry<'_>) -> Option<Listen> {
     if let DeValue::String(text) = entry.value() {
         return entry.checked(Listen::parse(text));
@@ -270,17 +297,10 @@ fn names_an_interface(bind: &BindPolicy) -> bool {
 /// Whether opening the second would fail: a wildcard takes the port on every address of its family.
 fn same_socket(one: &Listen, other: &Listen) -> bool {
     let (Listen::Address(one), Listen::Address(other)) = (one, other) else {
-        return one == other && port_of(one) != 0;
+        return one == other && (one.port() != 0 || one.inherited().is_some());
     };
     let covers = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && covers
-}
-
-fn port_of(listen: &Listen) -> u16 {
-    match listen {
-        Listen::Address(address) => address.port(),
-        Listen::Zoned(_, _, port) | Listen::Interface { port, .. } => *port,
-    }
 }
 
 /// An interface may have addresses of both families.
@@ -290,18 +310,22 @@ fn families(listeners: &[Written<Listen>]) -> Families {
             Listen::Address(address) => family(address),
             Listen::Zoned(..) => zoned,
             Listen::Interface { .. } => true,
+            // Known when it is handed over.
+            Listen::Inherited(_) => false,
         })
     };
     Families { v4: has(SocketAddr::is_ipv4, false), v6: has(SocketAddr::is_ipv6, true) }
 }
 
 /// The words of `kind`.
-const KINDS: [(&str, Kind); 2] = [("echo", Kind::Echo), ("forward", Kind::Forward)];
+const KINDS: [(&str, Kind); 3] =
+    [("echo", Kind::Echo), ("forward", Kind::Forward), ("run", Kind::Run)];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Echo,
     Forward,
+    Run,
 }
 
 /// What one process should guard: each service has tasks, gates and a label of its own.

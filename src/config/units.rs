@@ -3,14 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A duration: a whole number and `ms`, `s`, `m` or `h`. Nothing else reads as one.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// A duration: a whole number and `ms`, `s`, `m`, `h` or `d`. Nothing else reads as one.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
         "h" => number.checked_mul(60 * 60).map(Duration::from_secs),
+        "d" => number.checked_mul(24 * 60 * 60).map(Duration::from_secs),
         _ => None,
     }
 }
@@ -36,6 +38,10 @@ pub(super) struct Span(pub(super) Duration);
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
+        // One day is as often meant as 24 hours.
+        if self.0.subsec_millis() == 0 && seconds > DAY && seconds.is_multiple_of(DAY) {
+            return write!(f, "{}d", seconds / DAY);
+        }
         match (self.0.subsec_millis(), seconds % 60, seconds % 3600) {
             (0, 0, 0) if seconds > 0 => write!(f, "{}h", seconds / 3600),
             (0, 0, _) if seconds > 0 => write!(f, "{}m", seconds / 60),
@@ -60,6 +66,8 @@ impl fmt::Display for Size {
     }
 }
 
+const DAY: u64 = 24 * 3600;
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
@@ -72,9 +80,14 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_whole_number_and_a_unit() {
-        for (text, millis) in
-            [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("30d", 2_592_000_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
             assert_eq!(Span(Duration::from_millis(millis)).to_string(), text);
         }

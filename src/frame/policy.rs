@@ -173,6 +173,12 @@ impl FramePolicy {
         Ok(self)
     }
 
+    /// The same rules for messages that are a line each, for a reader that knows nothing else.
+    #[must_use]
+    pub fn in_lines(&self) -> Self {
+        Self { kind: FrameKind::Lines, ..self.clone() }
+    }
+
     /// How messages are told apart.
     #[must_use]
     pub fn kind(&self) -> FrameKind {

@@ -33,6 +33,21 @@ pub(super) struct Began {
     pub(super) must_name_protocol: bool,
 }
 
+impl Greeting {
+    /// Whether one of the protocols that a client offers in TLS is understood. The handshake asks its own
+    /// library the same.
+    ///
+    /// # Errors
+    /// [`Refusal::HandshakeNoProtocol`] where it offers some, and only others.
+    pub fn judge(&self, offered: &[String]) -> Result<(), Refused> {
+        let understood = |name| self.alpn.contains(name);
+        if self.alpn.is_empty() || offered.is_empty() || offered.iter().any(understood) {
+            return Ok(());
+        }
+        Err(Refusal::HandshakeNoProtocol.bare())
+    }
+}
+
 impl Preamble {
     /// Answers what comes before TLS.
     ///

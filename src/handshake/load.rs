@@ -237,7 +237,9 @@ fn verifier(
         let what = "crl is configured, but no list in it can be believed";
         problems.push(Problem::error(Fault::HandshakeBadCrl, what, remedy).at(crl_place));
     }
-    match spans(anchors, &lists, settings, provider) {
+    let lists_end = endings.iter().filter(|ending| ending.of == Validity::RevocationList);
+    let lists_end = lists_end.map(|ending| ending.at).min();
+    match spans(anchors, (&lists, lists_end), settings, provider) {
         Ok(verifier) => verifier.map(|verifier| (verifier, endings)),
         Err(error) => {
             let remedy = "publish the lists again, and name only certificates of authorities";
@@ -261,7 +263,7 @@ fn lists(settings: &HandshakeSettings, problems: &mut Vec<Problem>) -> Lists {
 /// One webpki verifier for each time span in which the same anchors are valid.
 fn spans(
     mut anchors: Vec<Anchor>,
-    lists: &[CertificateRevocationListDer<'static>],
+    (lists, lists_end): (&[CertificateRevocationListDer<'static>], Option<UnixTime>),
     settings: &HandshakeSettings,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
@@ -277,7 +279,7 @@ fn spans(
     let Some(widest) = spans.first().map(|span| Arc::clone(&span.verifier)) else {
         return Ok(None);
     };
-    Ok(Some(Arc::new(Verifier::new(spans, limits, widest))))
+    Ok(Some(Arc::new(Verifier::new(spans, limits, widest, lists_end))))
 }
 
 fn webpki_verifier(

@@ -6,6 +6,7 @@ mod greeting;
 mod load;
 mod presented;
 mod reasons;
+mod remembered;
 mod trust;
 mod verifier;
 

@@ -73,6 +73,19 @@ impl Presented {
         })
     }
 
+    /// A certificate of which only this is left, for the gates that look at nothing else.
+    pub(crate) fn remembered(names: Vec<Name>, unreadable: Option<PeerText>, pin: Pin) -> Self {
+        Self {
+            names,
+            unreadable,
+            subject: PeerText::default(),
+            serial: PeerText::default(),
+            pin,
+            fingerprint: [0; 32],
+            expires: UnixTime::since_unix_epoch(std::time::Duration::ZERO),
+        }
+    }
+
     /// The names it holds, alternative names first.
     #[must_use]
     pub fn names(&self) -> &[Name] {
@@ -221,6 +234,13 @@ impl Pin {
     #[must_use]
     pub fn from_digest(digest: [u8; 32]) -> Self {
         Self(digest)
+    }
+
+    /// Reads the form that it is shown in; none for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digest = STANDARD.decode(text.strip_prefix("sha256//")?).ok()?;
+        Some(Self(digest.try_into().ok()?))
     }
 }
 

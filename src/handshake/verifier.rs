@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::presented::{self, LONGEST_CERTIFICATE, Presented};
+use super::remembered::{self, Remembered, Span};
 use super::trust::DepthLimit;
 use crate::refusal::{Refusal, Refused};
 
@@ -27,6 +29,9 @@ pub(super) struct Verifier {
     spans: Vec<AnchorSpan>,
     limits: Vec<DepthLimit>,
     last: Arc<dyn ClientCertVerifier>,
+    /// When the first of the revocation lists ends.
+    lists_end: Option<UnixTime>,
+    remembered: Remembered,
 }
 
 /// Until when which anchors are valid.
@@ -42,8 +47,9 @@ impl Verifier {
         spans: Vec<AnchorSpan>,
         limits: Vec<DepthLimit>,
         last: Arc<dyn ClientCertVerifier>,
+        lists_end: Option<UnixTime>,
     ) -> Self {
-        Self { spans, limits, last }
+        Self { spans, limits, last, lists_end, remembered: Remembered::default() }
     }
 
     fn judge(
@@ -60,21 +66,32 @@ impl Verifier {
             let expired = Refusal::HandshakeUnknownAuthority;
             return Err(own(expired.because("every authority in clients has expired")));
         };
+        let digest = remembered::digest(leaf, chain);
+        if self.remembered.holds(&digest, now) {
+            return Ok(ClientCertVerified::assertion());
+        }
         let verified = span.verifier.verify_client_cert(leaf, chain, now)?;
-        self.check_the_rest(leaf, chain).map_err(own)?;
+        let chain_ends = self.check_the_rest(leaf, chain).map_err(own)?;
+        let ends = [Some(span.until), self.lists_end].into_iter().flatten();
+        let until = ends.fold(chain_ends, std::cmp::min);
+        self.remembered.keep(digest, Span { from: now, until });
         Ok(verified)
     }
 
-    /// What webpki leaves out, each certificate parsed once.
+    /// What webpki leaves out, each certificate parsed once; and when the first of them ends.
     fn check_the_rest(
         &self,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
-    ) -> Result<(), Refused> {
+    ) -> Result<UnixTime, Refused> {
         let leaf = parse(leaf)?;
         let chain = chain.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         check_usage(&leaf, &chain)?;
-        self.check_depth(&leaf, &chain)
+        self.check_depth(&leaf, &chain)?;
+        let end = |one: &X509Certificate<'_>| one.validity().not_after.timestamp();
+        let first = chain.iter().map(end).fold(end(&leaf), i64::min);
+        let seconds = u64::try_from(first).unwrap_or(0);
+        Ok(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 
     /// webpki never looks at how many authorities an anchor may have below it. It has verified that there

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use crate::handshake::{Name, Pin, Presented};
@@ -39,7 +37,9 @@ impl IdentityRule {
         self.from.as_deref()
     }
 
-    pub(super) fn covers(&self, peer: PeerAddr) -> bool {
+    /// Whether it speaks of visitors from this address.
+    #[must_use]
+    pub fn covers(&self, peer: PeerAddr) -> bool {
         self.from
             .as_ref()
             .is_none_or(|from| from.iter().any(|network| network.contains(&peer.ip())))
@@ -158,13 +158,11 @@ fn common(text: &str, name: &str) -> Result<PermittedName, Problem> {
 }
 
 fn pin(text: &str, name: &str) -> Result<PermittedName, Problem> {
-    let digest = name.strip_prefix("sha256//").and_then(|digest| STANDARD.decode(digest).ok());
-    let digest = digest.and_then(|digest| <[u8; 32]>::try_from(digest).ok());
-    let digest = digest.ok_or_else(|| {
+    let pin = Pin::parse(name).ok_or_else(|| {
         let remedy = "write pin:sha256//BASE64 with the SHA-256 of the public key; a refusal in the log prints it";
         bad(text, "is no pin", remedy)
     })?;
-    Ok(PermittedName::Pin(Pin::from_digest(digest)))
+    Ok(PermittedName::Pin(pin))
 }
 
 fn bad(text: &str, why: &str, remedy: impl Into<String>) -> Problem {

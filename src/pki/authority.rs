@@ -15,6 +15,7 @@ use crate::pki::key::{Key, KeyType};
 use crate::pki::keyfile;
 use crate::pki::limits::{self, Limits};
 use crate::pki::name::{ClientIdentity, HostName};
+use crate::pki::passphrase::Passphrase;
 use crate::pki::pem;
 use crate::pki::profile::{self, Constraints, Options, Role, Validity};
 use crate::problem::{Fault, Problem};
@@ -106,6 +107,19 @@ impl Authority {
         let chain = keyfile::read_chain(certificate)?;
         let key = Key::from_der(&Zeroizing::new(keyfile::read_key(key)?))?;
         Self::load(chain, key)
+    }
+
+    /// An authority from two files, of which the key is encrypted and may be read by its owner only.
+    ///
+    /// # Errors
+    /// As [`keyfile::read_chain`], [`keyfile::read_encrypted_key`] and [`Authority::load`].
+    pub fn open_encrypted(
+        certificate: &Path,
+        key: &Path,
+        passphrase: &Passphrase,
+    ) -> Result<Self, Problem> {
+        let chain = keyfile::read_chain(certificate)?;
+        Self::load(chain, Key::from_der(&*keyfile::read_encrypted_key(key, passphrase)?)?)
     }
 
     /// Signs with a certificate that need not be an authority's, so that tests can see the chain refused.

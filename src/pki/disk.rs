@@ -19,33 +19,30 @@ pub(crate) enum Secrecy {
 
 /// Writes a new file, whole or not at all, and refuses where anything, even a dangling link, is already.
 pub(crate) fn create(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<(), Problem> {
+    prepare_new(path, bytes, secrecy)?.appear()
+}
+
+/// Writes a new file so that it only has to appear. What a full disk refuses, it refuses here.
+pub(crate) fn prepare_new(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<Aside, Problem> {
     if kind_at(path)?.is_some() {
         return Err(exists(path));
     }
-    let aside = Aside::write(path, bytes, secrecy)?;
-    // A hard link never replaces what is there; a rename would, so it serves only where links are unknown.
-    match fs::hard_link(&aside.path, path) {
-        Ok(()) => drop(aside),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(path)),
-        Err(_) if kind_at(path)?.is_none() => aside.take_place_of(path)?,
-        Err(error) => return Err(unwritable(path, &error)),
-    }
-    sync_parent(path)
+    Aside::write(path, bytes, secrecy)
 }
 
-/// Writes a file that may be there already as a regular file; readers see the old one or the new one, whole.
-pub(crate) fn replace(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<(), Problem> {
+/// Writes a file that may be there already as a regular file, so that only its place has to be taken: readers
+/// see the old one or the new one, whole. What a full disk refuses, it refuses here.
+pub(crate) fn prepare(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<Aside, Problem> {
     if kind_at(path)?.is_some_and(|metadata| !metadata.is_file()) {
         return Err(exists(path));
     }
-    Aside::write(path, bytes, secrecy)?.take_place_of(path)?;
-    sync_parent(path)
+    Aside::write(path, bytes, secrecy)
 }
 
-/// Adds a line to a file of the owner's, and makes sure it is on the disk.
+/// Adds whole lines to a file of the owner's, and makes sure they are on the disk; or adds nothing.
 ///
 /// A last line without an end was cut off by a crash before anybody was told it was written: it is removed.
-pub(crate) fn append(path: &Path, line: &str) -> Result<(), Problem> {
+pub(crate) fn append(path: &Path, lines: &str) -> Result<(), Problem> {
     kind_at(path)?;
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -56,11 +53,16 @@ pub(crate) fn append(path: &Path, line: &str) -> Result<(), Problem> {
         file.read_to_end(&mut before)?;
         let whole =
             before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+        let length = u64::try_from(whole).map_err(io::Error::other)?;
         if whole < before.len() {
-            file.set_len(u64::try_from(whole).map_err(io::Error::other)?)?;
+            file.set_len(length)?;
         }
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_all()
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // A full disk takes a part of a line; the reason is what the operator needs.
+            file.set_len(length).ok();
+        }
+        written
     };
     write().map_err(|error| unwritable(path, &error))?;
     sync_parent(path)
@@ -131,6 +133,15 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), Problem> {
     fs::remove_dir_all(path).map_err(|error| unwritable(path, &error))
 }
 
+/// Removes a file; a link is refused. None there is fine.
+pub(crate) fn remove_file(path: &Path) -> Result<(), Problem> {
+    if kind_at(path)?.is_none() {
+        return Ok(());
+    }
+    fs::remove_file(path).map_err(|error| unwritable(path, &error))?;
+    sync_parent(path)
+}
+
 /// What is at the path, if anything; a symbolic link is refused.
 pub(crate) fn kind_at(path: &Path) -> Result<Option<Metadata>, Problem> {
     match fs::symlink_metadata(path) {
@@ -196,13 +207,15 @@ pub(crate) fn aside(target: &Path) -> Result<PathBuf, Problem> {
 }
 
 /// A file beside the one that is meant; it goes away unless it takes the other's place.
-struct Aside {
+#[derive(Debug)]
+pub(crate) struct Aside {
     path: PathBuf,
+    target: PathBuf,
 }
 
 impl Aside {
     fn write(target: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<Self, Problem> {
-        let aside = Self { path: aside(target)? };
+        let aside = Self { path: aside(target)?, target: target.to_owned() };
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         let write = |mut file: File| {
@@ -215,8 +228,24 @@ impl Aside {
         Ok(aside)
     }
 
-    fn take_place_of(self, target: &Path) -> Result<(), Problem> {
-        fs::rename(&self.path, target).map_err(|error| unwritable(target, &error))
+    /// Appears where nothing may be.
+    pub(crate) fn appear(self) -> Result<(), Problem> {
+        let target = self.target.clone();
+        // A hard link never replaces what is there; a rename would, so it serves only where links are unknown.
+        match fs::hard_link(&self.path, &target) {
+            Ok(()) => drop(self),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(&target)),
+            Err(_) if kind_at(&target)?.is_none() => return self.take_place(),
+            Err(error) => return Err(unwritable(&target, &error)),
+        }
+        sync_parent(&target)
+    }
+
+    /// Replaces what is meant, in one step.
+    pub(crate) fn take_place(self) -> Result<(), Problem> {
+        let target = &self.target;
+        fs::rename(&self.path, target).map_err(|error| unwritable(target, &error))?;
+        sync_parent(target)
     }
 }
 
@@ -296,7 +325,7 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(crate) fn exists(path: &Path) -> Problem {
+fn exists(path: &Path) -> Problem {
     let message = format!("{} is there already", path.display());
     Problem::error(Fault::CertsExists, message, "move it away, or choose another name or directory")
 }

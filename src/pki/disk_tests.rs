@@ -42,7 +42,7 @@ fn a_file_that_is_replaced_on_purpose_gets_the_right_mode() {
     fs::write(&path, b"old").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let mut reader = File::open(&path).unwrap();
-    replace(&path, b"secret", Secrecy::Private).unwrap();
+    prepare(&path, b"secret", Secrecy::Private).unwrap().take_place().unwrap();
     assert_eq!(mode(&path), 0o600);
     let mut seen = String::new();
     reader.read_to_string(&mut seen).unwrap();
@@ -59,8 +59,8 @@ fn a_planted_link_is_not_followed() {
     symlink(&target, &link).unwrap();
     let attempts: [Attempt; 4] = [
         |path| create(path, b"secret", Secrecy::Private),
-        |path| replace(path, b"secret", Secrecy::Private),
-        |path| append(path, "secret"),
+        |path| prepare(path, b"secret", Secrecy::Private).and_then(Aside::take_place),
+        |path| append(path, "secret\n"),
         |path| directory(path),
     ];
     for dangling in [true, false] {
@@ -110,10 +110,10 @@ fn the_directory_of_a_store_is_written_by_its_owner_only() {
 fn a_line_that_was_cut_off_is_removed_by_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lines");
-    append(&path, "one").unwrap();
+    append(&path, "one\n").unwrap();
     assert_eq!(mode(&path), 0o600);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"tw").unwrap();
-    append(&path, "two").unwrap();
+    append(&path, "two\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
 }
 

@@ -70,9 +70,14 @@ pub(crate) enum Line {
     Revoked(Revoked),
 }
 
-/// Writes one more line.
-pub(crate) fn record(path: &Path, line: &Line) -> Result<(), Problem> {
-    let text = serde_json::to_string(line).map_err(|error| unreadable(path, &error.to_string()))?;
+/// Writes more lines, all of them or none.
+pub(crate) fn record(path: &Path, lines: &[Line]) -> Result<(), Problem> {
+    let mut text = String::new();
+    for line in lines {
+        let line = serde_json::to_string(line);
+        text.push_str(&line.map_err(|error| unreadable(path, &error.to_string()))?);
+        text.push('\n');
+    }
     disk::append(path, &text)
 }
 

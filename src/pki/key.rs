@@ -16,7 +16,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::peer::PeerText;
-use crate::pki::pem;
+use crate::pki::passphrase::Passphrase;
+use crate::pki::pbes2::Sealed;
+use crate::pki::{keyfile, pem};
 use crate::problem::{Fault, Problem};
 
 /// The kinds of key that are made.
@@ -157,6 +159,26 @@ impl Key {
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
         pem::encode("PRIVATE KEY", &self.pkcs8)
+    }
+
+    /// The key as PEM, encrypted: PKCS#8, PBES2 with scrypt and AES-256-CBC, which `OpenSSL` 3 reads.
+    ///
+    /// # Errors
+    /// [`Fault::CertsBadOption`] for a passphrase too short for a new key, [`Fault::CertsCryptography`] if the
+    /// library fails.
+    pub fn to_encrypted_pem(&self, passphrase: &Passphrase) -> Result<Zeroizing<String>, Problem> {
+        passphrase.check_new()?;
+        let sealed = Sealed::by_scrypt(self.pkcs8.to_vec(), passphrase.bytes());
+        let sealed = sealed.map_err(|Unspecified| {
+            let remedy = "try again, and look at the system's random number generator if it stays";
+            Problem::error(Fault::CertsCryptography, "the key could not be encrypted", remedy)
+        })?;
+        Ok(pem::encode(keyfile::ENCRYPTED, &sealed.to_der()))
+    }
+
+    /// The same key once more.
+    pub(crate) fn again(&self) -> Result<Self, Problem> {
+        Self::from_der(&Zeroizing::new(self.to_der()))
     }
 
     fn new(pair: Pair) -> Result<Self, Unspecified> {

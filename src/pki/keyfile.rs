@@ -8,10 +8,14 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer, PrivateKeyDer,
+    PrivatePkcs8KeyDer,
 };
+use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
+use crate::pki::passphrase::{self, Passphrase};
+use crate::pki::pbes2::{Sealed, Unreadable};
 use crate::problem::{Fault, Problem};
 
 /// Reads every certificate of a PEM file, in its order. Other sections, such as a key, are skipped.
@@ -50,12 +54,8 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> 
 /// [`Fault::HandshakeKeyExposed`] if others than the owner may use the file; [`Fault::HandshakeUnreadable`] if
 /// it is missing, no regular file, empty, larger than 1 MiB, cut off, encrypted, or holds no key or several.
 pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    let file = open(path)?;
-    refuse_exposed(path, &file)?;
-    let bytes = read(path, file, LARGEST)?;
-    if contains(&bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || contains(&bytes, b"Proc-Type: 4,ENCRYPTED")
-    {
+    let bytes = read_private(path)?;
+    if contains(&bytes, BEGIN_ENCRYPTED) || contains(&bytes, b"Proc-Type: 4,ENCRYPTED") {
         let remedy =
             "decrypt it with openssl pkey -in FILE -out NEWFILE, and keep the new file at mode 600";
         return Err(unreadable(path, "holds a key that is encrypted with a password", remedy));
@@ -79,6 +79,68 @@ pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
         ));
     }
     Ok(key)
+}
+
+/// Whether a file holds a key that is encrypted with a passphrase, in PKCS#8.
+///
+/// # Errors
+/// [`Fault::HandshakeUnreadable`] if the file is missing, no regular file, empty, or larger than 16 MiB.
+pub fn is_encrypted(path: &Path) -> Result<bool, Problem> {
+    read_whole(path).map(|bytes| contains(&bytes, BEGIN_ENCRYPTED))
+}
+
+/// Reads the one private key of a PEM file that is encrypted: PKCS#8 with PBES2, by scrypt or PBKDF2, and AES.
+///
+/// A file that asks for more than 129 MiB of memory or for minutes of work is refused before any is spent.
+///
+/// # Errors
+/// [`Fault::CertsWrongPassphrase`]; [`Fault::HandshakeKeyExposed`] if others than the owner may use the file;
+/// [`Fault::HandshakeUnreadable`] if it is missing, no regular file, empty, larger than 1 MiB, cut off, or
+/// holds no such key or several.
+pub fn read_encrypted_key(
+    path: &Path,
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, Problem> {
+    let bytes = read_private(path)?;
+    let again = "copy the file again from where it was made";
+    let mut sealed = Vec::new();
+    for section in Pem::iter_from_buffer(&bytes) {
+        let section = section.map_err(|_| unreadable(path, "is cut off or damaged", again))?;
+        if section.label == ENCRYPTED {
+            sealed.push(section.contents);
+        }
+    }
+    let [sealed] = sealed.as_slice() else {
+        let reason = format!("holds {} encrypted keys", sealed.len());
+        return Err(unreadable(path, &reason, "keep one key a file"));
+    };
+    let sealed = Sealed::read(sealed).map_err(|why| match why {
+        Unreadable::Malformed => unreadable(path, "holds a key that is damaged", again),
+        Unreadable::Unknown => {
+            let remedy = "encrypt it anew: openssl pkcs8 -topk8 -v2 aes256 -in FILE -out NEWFILE";
+            unreadable(path, "holds a key that is encrypted in a way not known here", remedy)
+        }
+        Unreadable::Costly => {
+            let reason = "asks for more memory or time than a key is given";
+            let remedy = "encrypt it anew with the usual parameters: openssl pkcs8 -topk8 -scrypt -in FILE -out NEWFILE";
+            unreadable(path, reason, remedy)
+        }
+    })?;
+    // What a wrong passphrase decrypts may have the right padding by chance, but is no key.
+    let plain = sealed.open(passphrase.bytes()).ok_or_else(|| passphrase::wrong(path))?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(plain.to_vec()));
+    let key = Zeroizing::new(key);
+    if any_supported_type(&key).is_err() {
+        return Err(passphrase::wrong(path));
+    }
+    Ok(key)
+}
+
+/// Reads a file that nobody but its owner may use.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let file = open(path)?;
+    refuse_exposed(path, &file)?;
+    read(path, file, LARGEST)
 }
 
 /// Reads every revocation list of a file: PEM, or one list in DER.
@@ -143,6 +205,10 @@ pub fn read_request(path: &Path) -> Result<CertificateSigningRequestDer<'static>
 pub(crate) fn read_whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     read(path, open(path)?, LARGEST_CRL)
 }
+
+/// The label of an encrypted key (RFC 7468 section 11).
+pub(crate) const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+const BEGIN_ENCRYPTED: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
 
 /// A chain of six certificates of 16 KiB is what a handshake accepts; a trust store of hundreds still fits.
 const LARGEST: u64 = 1024 * 1024;

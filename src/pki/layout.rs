@@ -60,6 +60,18 @@ impl Layout {
         self.directory.join("ca/inventory.jsonl")
     }
 
+    /// Into which trust stores the authority was put, where it was put into any.
+    #[must_use]
+    pub fn installations(&self) -> PathBuf {
+        self.directory.join("ca/installed.json")
+    }
+
+    /// What peers must trust, in the form that Java reads.
+    #[must_use]
+    pub fn trust_for_java(&self) -> PathBuf {
+        self.directory.join("trust.p12")
+    }
+
     /// The directory of a server's `chain.pem` and `key.pem`.
     #[must_use]
     pub fn server(&self, first_name: &HostName) -> PathBuf {

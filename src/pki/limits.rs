@@ -58,26 +58,37 @@ impl Limits {
 
     /// Whether the certificate is an authority's, valid now, and belongs to the key.
     pub(crate) fn check(&self, key: &Key, now: OffsetDateTime) -> Result<(), Problem> {
-        if !self.signs_certificates {
-            return Err(unfit(
-                "it lacks CA:TRUE in its basic constraints, or keyCertSign in its key usage",
-            ));
-        }
+        self.check_role()?;
         if self.public_bits != key.public_bits() {
             let message = "the private key does not belong to the authority's certificate";
             let remedy =
                 "put back the key that was made with the certificate, or make a new authority";
             return Err(Problem::error(Fault::CertsKeyMismatch, message, remedy));
         }
-        if now < self.not_before || now > self.not_after {
-            let message = format!(
-                "the authority is valid from {} to {} only",
-                self.not_before, self.not_after
-            );
-            let remedy = "make a new authority in another directory and hand out its trust.pem, or set the clock right";
-            return Err(Problem::error(Fault::CertsAuthorityExpired, message, remedy));
+        self.check_dates(now)
+    }
+
+    /// Whether the certificate is an authority's and valid now, wherever its key is.
+    pub(crate) fn check_alone(&self, now: OffsetDateTime) -> Result<(), Problem> {
+        self.check_role()?;
+        self.check_dates(now)
+    }
+
+    fn check_role(&self) -> Result<(), Problem> {
+        if self.signs_certificates {
+            return Ok(());
         }
-        Ok(())
+        Err(unfit("it lacks CA:TRUE in its basic constraints, or keyCertSign in its key usage"))
+    }
+
+    fn check_dates(&self, now: OffsetDateTime) -> Result<(), Problem> {
+        if now >= self.not_before && now <= self.not_after {
+            return Ok(());
+        }
+        let message =
+            format!("the authority is valid from {} to {} only", self.not_before, self.not_after);
+        let remedy = "make a new authority in another directory and hand out its trust.pem, or set the clock right";
+        Err(Problem::error(Fault::CertsAuthorityExpired, message, remedy))
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Authority`] issues, [`Store`] keeps what was issued on disk, [`keyfile`] reads what others made.
 //! Nothing here ever looks at a name in a common name to decide, and nothing here is on the path of a visitor.
 
+pub mod anchor;
 mod authority;
 mod credential;
 mod disk;
@@ -18,9 +19,13 @@ mod limits;
 pub mod lint;
 mod name;
 mod p12;
+mod passphrase;
+mod pbes2;
 mod pem;
 mod plan;
 mod profile;
+#[cfg(test)]
+mod properties;
 mod renew;
 mod request;
 mod reading;
@@ -41,6 +46,7 @@ pub use key::{Key, KeyType};
 pub use layout::Layout;
 pub use name::{ClientIdentity, ClientName, Email, HostName, SpiffeId, Subtree};
 pub use p12::Password;
+pub use passphrase::Passphrase;
 pub use plan::{AuthorityKey, Plan};
 pub use profile::{Constraints, Options, Role, Serial};
 pub use renew::{Filed, Renewed};

@@ -8,20 +8,16 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use aws_lc_rs::cipher::{
-    AES_256, AES_CBC_IV_LEN, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey,
-};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::{digest, hmac, pbkdf2, rand};
+use aws_lc_rs::{digest, hmac, rand};
 use rustls::pki_types::CertificateDer;
-use yasna::models::ObjectIdentifier;
 use yasna::{DERWriter, DERWriterSeq, Tag, construct_der};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::pki::disk::{self, Secrecy};
 use crate::pki::key::Key;
 use crate::pki::keyfile;
+use crate::pki::pbes2::{Sealed, algorithm, oid, random};
 use crate::pki::renew::{BUNDLE, Filed};
 use crate::pki::store::Store;
 use crate::problem::{Fault, Problem};
@@ -115,10 +111,6 @@ const CERTIFICATE_BAG: &[u64] = &[1, 2, 840, 113_549, 1, 12, 10, 1, 3];
 const X509_CERTIFICATE: &[u64] = &[1, 2, 840, 113_549, 1, 9, 22, 1];
 const FRIENDLY_NAME: &[u64] = &[1, 2, 840, 113_549, 1, 9, 20];
 const LOCAL_KEY_ID: &[u64] = &[1, 2, 840, 113_549, 1, 9, 21];
-const PBES2: &[u64] = &[1, 2, 840, 113_549, 1, 5, 13];
-const PBKDF2: &[u64] = &[1, 2, 840, 113_549, 1, 5, 12];
-const HMAC_SHA256: &[u64] = &[1, 2, 840, 113_549, 2, 9];
-const AES256_CBC: &[u64] = &[2, 16, 840, 1, 101, 3, 4, 1, 42];
 const SHA256: &[u64] = &[2, 16, 840, 1, 101, 3, 4, 2, 1];
 
 /// A whole bundle. The first certificate is the key's.
@@ -150,26 +142,22 @@ fn encode(
             }
         });
     });
-    let certificates = Sealed::new(certificates, password)?;
+    let secret = password.as_str().as_bytes();
+    let certificates = Sealed::by_pbkdf2(certificates, secret, ITERATIONS)?;
     let pkcs8 = Zeroizing::new(key.to_der());
-    let shrouded = Sealed::new(pkcs8.secret_der().to_vec(), password)?;
+    let shrouded = Sealed::by_pbkdf2(pkcs8.secret_der().to_vec(), secret, ITERATIONS)?;
     let key_bags = construct_der(|writer| {
         writer.write_sequence(|bags| {
             bags.next().write_sequence(|bag| {
                 bag.next().write_oid(&oid(SHROUDED_KEY_BAG));
-                explicit(bag.next(), |writer| {
-                    writer.write_sequence(|info| {
-                        shrouded.write_algorithm(info.next());
-                        info.next().write_bytes(&shrouded.bytes);
-                    });
-                });
+                explicit(bag.next(), |writer| shrouded.write(writer));
                 own(bag);
             });
         });
     });
     let safe = construct_der(|writer| {
         writer.write_sequence(|safe| {
-            safe.next().write_sequence(|content| certificates.write_encrypted_data(content));
+            safe.next().write_sequence(|content| encrypted_data(content, &certificates));
             safe.next().write_sequence(|content| data(content, &key_bags));
         });
     });
@@ -178,7 +166,7 @@ fn encode(
 
 /// The outermost layer: what is kept, and a MAC over it.
 fn seal_whole(safe: &[u8], password: &Password) -> Result<Vec<u8>, Unspecified> {
-    let salt = salt()?;
+    let salt = random()?;
     let key = mac_key(password, &salt);
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()), safe);
     Ok(construct_der(|writer| {
@@ -215,64 +203,20 @@ fn mac_key(password: &Password, salt: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(block.as_ref().to_vec())
 }
 
-/// Something encrypted with a password, by PBES2.
-struct Sealed {
-    salt: [u8; 16],
-    iv: [u8; AES_CBC_IV_LEN],
-    bytes: Vec<u8>,
-}
-
-impl Sealed {
-    fn new(mut plain: Vec<u8>, password: &Password) -> Result<Self, Unspecified> {
-        let (salt, iv) = (salt()?, salt()?);
-        let mut key = Zeroizing::new([0_u8; 32]);
-        let secret = password.as_str().as_bytes();
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, &salt, secret, key.as_mut_slice());
-        let key = UnboundCipherKey::new(&AES_256, key.as_slice())?;
-        let key = PaddedBlockEncryptingKey::cbc_pkcs7(key)?;
-        // Room for the padding, so that the plain bytes never move and are overwritten where they are.
-        let mut bytes = Vec::with_capacity(plain.len().saturating_add(AES_CBC_IV_LEN));
-        bytes.extend_from_slice(&plain);
-        plain.zeroize();
-        key.less_safe_encrypt(&mut bytes, EncryptionContext::Iv128(FixedLength::from(iv)))?;
-        Ok(Self { salt, iv, bytes })
-    }
-
-    fn write_algorithm(&self, writer: DERWriter<'_>) {
-        writer.write_sequence(|pbes2| {
-            pbes2.next().write_oid(&oid(PBES2));
-            pbes2.next().write_sequence(|parameters| {
-                parameters.next().write_sequence(|derivation| {
-                    derivation.next().write_oid(&oid(PBKDF2));
-                    derivation.next().write_sequence(|parameters| {
-                        parameters.next().write_bytes(&self.salt);
-                        parameters.next().write_u32(ITERATIONS.get());
-                        algorithm(parameters.next(), HMAC_SHA256);
-                    });
-                });
-                parameters.next().write_sequence(|cipher| {
-                    cipher.next().write_oid(&oid(AES256_CBC));
-                    cipher.next().write_bytes(&self.iv);
+fn encrypted_data(content: &mut DERWriterSeq<'_>, sealed: &Sealed) {
+    content.next().write_oid(&oid(ENCRYPTED_DATA));
+    explicit(content.next(), |writer| {
+        writer.write_sequence(|encrypted| {
+            encrypted.next().write_u8(0);
+            encrypted.next().write_sequence(|content| {
+                content.next().write_oid(&oid(DATA));
+                sealed.write_algorithm(content.next());
+                content.next().write_tagged_implicit(Tag::context(0), |writer| {
+                    writer.write_bytes(sealed.bytes());
                 });
             });
         });
-    }
-
-    fn write_encrypted_data(&self, content: &mut DERWriterSeq<'_>) {
-        content.next().write_oid(&oid(ENCRYPTED_DATA));
-        explicit(content.next(), |writer| {
-            writer.write_sequence(|encrypted| {
-                encrypted.next().write_u8(0);
-                encrypted.next().write_sequence(|content| {
-                    content.next().write_oid(&oid(DATA));
-                    self.write_algorithm(content.next());
-                    content.next().write_tagged_implicit(Tag::context(0), |writer| {
-                        writer.write_bytes(&self.bytes);
-                    });
-                });
-            });
-        });
-    }
+    });
 }
 
 fn data(content: &mut DERWriterSeq<'_>, bytes: &[u8]) {
@@ -294,25 +238,8 @@ fn attributes(writer: DERWriter<'_>, name: &str, identifier: &[u8]) {
     });
 }
 
-fn algorithm(writer: DERWriter<'_>, id: &[u64]) {
-    writer.write_sequence(|algorithm| {
-        algorithm.next().write_oid(&oid(id));
-        algorithm.next().write_null();
-    });
-}
-
 fn explicit(writer: DERWriter<'_>, content: impl FnOnce(DERWriter<'_>)) {
     writer.write_tagged(Tag::context(0), content);
-}
-
-fn oid(numbers: &[u64]) -> ObjectIdentifier {
-    ObjectIdentifier::from_slice(numbers)
-}
-
-fn salt() -> Result<[u8; 16], Unspecified> {
-    let mut salt = [0; 16];
-    rand::fill(&mut salt)?;
-    Ok(salt)
 }
 
 fn failed(Unspecified: Unspecified) -> Problem {

@@ -2,6 +2,7 @@
 
 use crate::pki::authority::AuthorityOptions;
 use crate::pki::name::{ClientIdentity, HostName, Subtree};
+use crate::pki::passphrase::Passphrase;
 use crate::pki::profile::Options;
 use crate::problem::Problem;
 
@@ -49,10 +50,12 @@ impl Plan {
 }
 
 /// What becomes of the key of a new authority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorityKey {
     /// It is written for its owner alone, so that more can be issued and revoked.
     Kept,
+    /// It is written encrypted with this passphrase, which everything that signs needs from then on.
+    Encrypted(Passphrase),
     /// It is never written. Nothing more can be issued, renewed or revoked, by anybody; the revocation list
     /// counts as long as the authority does.
     Discarded,

@@ -132,6 +132,23 @@ impl Constraints {
             .is_none_or(|permitted| permitted.iter().any(|subtree| subtree.covers(host)))
     }
 
+    /// Whether there is a kind of host, by name or by address, of which it may vouch for every one.
+    ///
+    /// A constraint on one kind says nothing of the other (RFC 5280 section 4.2.1.10).
+    pub(crate) fn leave_any_host_free(&self) -> bool {
+        let Some(permitted) = &self.permitted else { return true };
+        let (mut names, mut nets) = (false, false);
+        for subtree in permitted {
+            match subtree {
+                Subtree::Dns(name) if name.is_empty() => return true,
+                Subtree::Net(net) if net.prefix_len() == 0 => return true,
+                Subtree::Dns(_) => names = true,
+                Subtree::Net(_) => nets = true,
+            }
+        }
+        !(names && nets)
+    }
+
     fn extension(&self) -> Option<NameConstraints> {
         let permitted = self.permitted.as_ref()?;
         let permitted = permitted.iter().map(general_subtree).collect();
@@ -330,6 +347,12 @@ pub(crate) fn client(
     identity: &ClientIdentity,
     validity: Validity,
 ) -> Result<CertificateParams, Problem> {
+    let count = identity.typed_names().len();
+    if count > MOST_NAMES {
+        let message = format!("{count} names were given for a client");
+        let remedy = format!("name {MOST_NAMES} at the most, which is what a handshake accepts");
+        return Err(Problem::error(Fault::CertsBadName, message, remedy));
+    }
     let mut params = leaf(ExtendedKeyUsagePurpose::ClientAuth, validity)?;
     let name = DnValue::Utf8String(identity.name().as_str().to_owned());
     params.distinguished_name.push(DnType::CommonName, name);

@@ -116,7 +116,7 @@ impl Store {
         let renewed = Issued::new(credential.facts(), issued.role, issued.names.clone());
         let write = || {
             write_beside(&credential, &aside, &filed.place)?;
-            inventory::record(&self.layout().inventory(), &Line::Issued(renewed))?;
+            inventory::record(&self.layout().inventory(), &[Line::Issued(renewed)])?;
             swap(&aside, &filed.place)?;
             put_by_bundle(&filed.place)
         };
@@ -206,8 +206,10 @@ fn write_beside(credential: &Credential, aside: &Path, place: &Path) -> Result<(
     disk::create(&aside.join(KEY), credential.key_pem().as_bytes(), Secrecy::Private)?;
     disk::create(&aside.join(CHAIN), credential.chain_pem().as_bytes(), Secrecy::Public)?;
     for (name, old, secrecy) in PAIR {
-        let bytes = Zeroizing::new(fs::read(place.join(name)).map_err(|error| {
-            let message = format!("{} cannot be read: {error}", place.join(name).display());
+        let present = place.join(name);
+        disk::kind_at(&present)?;
+        let bytes = Zeroizing::new(fs::read(&present).map_err(|error| {
+            let message = format!("{} cannot be read: {error}", present.display());
             Problem::error(Fault::CertsUnreadable, message, "give the file to this user")
         })?);
         disk::create(&aside.join(old), &bytes, secrecy)?;

@@ -310,9 +310,6 @@ impl Store {
     ) -> Result<Signed, Problem> {
         let to = std::path::absolute(to).map_err(|error| disk::unwritable(to, &error))?;
         let _lock = store::lock(self.layout())?;
-        if disk::kind_at(&to)?.is_some() {
-            return Err(disk::exists(&to));
-        }
         let chain = self.authority()?.sign_request(request, role, days)?;
         let leaf = chain.first().ok_or_else(|| bad("nothing was signed", "report this"))?;
         let facts = Facts::read(leaf)?;
@@ -323,8 +320,10 @@ impl Store {
             }
         };
         let issued = Issued::new(&facts, role, names.clone());
-        inventory::record(&self.layout().inventory(), &Line::Issued(issued))?;
-        disk::create(&to, pem::certificates(&chain).as_bytes(), Secrecy::Public)?;
+        let file = pem::certificates(&chain);
+        let file = disk::prepare_new(&to, file.as_bytes(), Secrecy::Public)?;
+        inventory::record(&self.layout().inventory(), &[Line::Issued(issued)])?;
+        file.appear()?;
         Ok(Signed { chain: to, names, serial: facts.serial, not_after: facts.not_after })
     }
 }

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use crate::pki::authority::Authority;
 use crate::pki::credential::{Credential, Facts};
-use crate::pki::disk::{self, Lock, Secrecy};
+use crate::pki::disk::{self, Aside, Lock, Secrecy};
 use crate::pki::inventory::{self, Entry, Issued, Line, Revoked};
+use crate::pki::key::Key;
 use crate::pki::keyfile;
 use crate::pki::layout::Layout;
 use crate::pki::name::{ClientIdentity, HostName};
+use crate::pki::passphrase::{self, Passphrase};
 use crate::pki::plan::{AuthorityKey, Plan};
 use crate::pki::profile::{self, Options, Role, Serial};
 use crate::pki::revoke::{Reason, Revocation, RevocationList};
@@ -25,6 +29,8 @@ use crate::problem::{Fault, Problem};
 #[derive(Clone, Debug)]
 pub struct Store {
     layout: Layout,
+    /// The authority's key, where it is encrypted and was opened.
+    unlocked: Option<Arc<Key>>,
 }
 
 /// What [`development`] came upon.
@@ -59,10 +65,10 @@ pub fn development(dir: &Path) -> Result<Development, Problem> {
     let layout = Layout::new(disk::store_directory(dir)?);
     let _lock = lock(&layout)?;
     if layout.is_complete() {
-        return Ok(Development::Found(Store { layout }));
+        return Ok(Development::Found(Store::at(layout)));
     }
     make(&layout, &Plan::development()?)?;
-    Ok(Development::Made(Store { layout }))
+    Ok(Development::Made(Store::at(layout)))
 }
 
 impl Store {
@@ -82,7 +88,11 @@ impl Store {
         let layout = Layout::new(disk::store_directory(dir)?);
         let _lock = lock(&layout)?;
         let authority = make(&layout, plan)?;
-        Ok((Self { layout }, authority))
+        let mut store = Self::at(layout);
+        if matches!(plan.authority_key, AuthorityKey::Encrypted(_)) {
+            store.unlocked = Some(Arc::new(authority.key().again()?));
+        }
+        Ok((store, authority))
     }
 
     /// Opens a store that was made before, and finishes making it if that was interrupted.
@@ -99,7 +109,35 @@ impl Store {
         if layout.is_interrupted() {
             drop(lock(&layout)?);
         }
-        if layout.is_complete() { Ok(Self { layout }) } else { Err(none()) }
+        if layout.is_complete() { Ok(Self::at(layout)) } else { Err(none()) }
+    }
+
+    fn at(layout: Layout) -> Self {
+        Self { layout, unlocked: None }
+    }
+
+    /// Whether the authority's key is encrypted, and [`Store::unlock`] was not called yet.
+    ///
+    /// # Errors
+    /// As [`keyfile::is_encrypted`]. A key that is not here needs none.
+    pub fn needs_passphrase(&self) -> Result<bool, Problem> {
+        let key = self.layout.authority_key();
+        if self.unlocked.is_some() || disk::kind_at(&key)?.is_none() {
+            return Ok(false);
+        }
+        keyfile::is_encrypted(&key)
+    }
+
+    /// The same store, which signs with its encrypted key as long as this value lives.
+    ///
+    /// # Errors
+    /// [`Fault::CertsWrongPassphrase`]; as [`keyfile::read_encrypted_key`].
+    pub fn unlock(mut self, passphrase: &Passphrase) -> Result<Self, Problem> {
+        let key = self.layout.authority_key();
+        disk::kind_at(&key)?;
+        let key = Key::from_der(&*keyfile::read_encrypted_key(&key, passphrase)?)?;
+        self.unlocked = Some(Arc::new(key));
+        Ok(self)
     }
 
     /// Where its files are.
@@ -111,7 +149,8 @@ impl Store {
     /// Its authority, checked to be fit for signing now.
     ///
     /// # Errors
-    /// [`Fault::CertsNoAuthority`] if its key is not here; as [`Authority::open`].
+    /// [`Fault::CertsNoAuthority`] if its key is not here, [`Fault::CertsPassphraseMissing`] if it is encrypted and
+    /// not unlocked; as [`Authority::open`].
     pub fn authority(&self) -> Result<Authority, Problem> {
         let key = self.layout.authority_key();
         if disk::kind_at(&key)?.is_none() {
@@ -120,6 +159,12 @@ impl Store {
             let remedy =
                 "issue where the key is kept, or make a new authority in another directory";
             return Err(Problem::error(Fault::CertsNoAuthority, message, remedy));
+        }
+        if let Some(key) = &self.unlocked {
+            return Authority::load(keyfile::read_chain(&self.layout.authority())?, key.again()?);
+        }
+        if keyfile::is_encrypted(&key)? {
+            return Err(passphrase::missing(&key));
         }
         Authority::open(&self.layout.authority(), &key)
     }
@@ -160,15 +205,16 @@ impl Store {
         if meant.is_empty() {
             return Err(target::unknown(&target.to_string()));
         }
-        let mut revoked = Vec::new();
-        for entry in meant.into_iter().filter(|entry| entry.revoked.is_none()) {
-            let serial = entry.issued.serial;
-            let line = Revoked { serial: serial.clone(), reason, at: OffsetDateTime::now_utc() };
-            inventory::record(&self.layout.inventory(), &Line::Revoked(line))?;
-            revoked.push(serial);
-        }
-        publish_revocations(&self.layout, &authority, None)?;
-        Ok(revoked)
+        let at = OffsetDateTime::now_utc();
+        let counting = meant.into_iter().filter(|entry| entry.revoked.is_none());
+        let serials: Vec<_> = counting.map(|entry| entry.issued.serial).collect();
+        let revoked: Vec<_> =
+            serials.iter().map(|serial| Revoked { serial: serial.clone(), reason, at }).collect();
+        let list = Publication::prepare(&self.layout, &authority, &revoked, None)?;
+        let lines: Vec<_> = revoked.into_iter().map(Line::Revoked).collect();
+        inventory::record(&self.layout.inventory(), &lines)?;
+        list.publish()?;
+        Ok(serials)
     }
 
     /// Signs the revocation list anew, with a higher number and a later end.
@@ -177,7 +223,24 @@ impl Store {
     /// As [`Store::authority`], and the faults of writing.
     pub fn publish_revocations(&self) -> Result<(), Problem> {
         let _lock = lock(&self.layout)?;
-        publish_revocations(&self.layout, &self.authority()?, None)
+        Publication::prepare(&self.layout, &self.authority()?, &[], None)?.publish()
+    }
+
+    /// When the revocation list was published and when it ends, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Fault::CertsUnreadable`] where there is none that can be read.
+    pub fn revocations_last(&self) -> Result<(i64, i64), Problem> {
+        let path = self.layout.revocations();
+        let unreadable = || {
+            let message = format!("{} holds no revocation list with an end", path.display());
+            Problem::error(Fault::CertsUnreadable, message, "publish it: doorward certs crl")
+        };
+        let list = keyfile::read_crls(&path)?.into_iter().next().ok_or_else(unreadable)?;
+        let parsed = CertificateRevocationList::from_der(&list);
+        let (_, parsed) = parsed.map_err(|_| unreadable())?;
+        let ends = parsed.next_update().ok_or_else(unreadable)?;
+        Ok((parsed.last_update().timestamp(), ends.timestamp()))
     }
 
     /// Everything the store has issued, its authority included, the oldest first.
@@ -199,6 +262,9 @@ pub(crate) fn lock(layout: &Layout) -> Result<Lock, Problem> {
 
 /// Makes everything aside, then moves it to its place.
 fn make(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
+    if let AuthorityKey::Encrypted(passphrase) = &plan.authority_key {
+        passphrase.check_new()?;
+    }
     layout.refuse_parts()?;
     let making = layout.making();
     let made = fill(&making, plan).and_then(|authority| making.mark_made().map(|()| authority));
@@ -215,27 +281,40 @@ fn make(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
 fn fill(layout: &Layout, plan: &Plan) -> Result<Authority, Problem> {
     layout.make_directories()?;
     let authority = Authority::create(&plan.authority)?;
-    if plan.authority_key == AuthorityKey::Kept {
-        let key = authority.key().to_pem();
-        disk::create(&layout.authority_key(), key.as_bytes(), Secrecy::Private)?;
-    }
     disk::create(&layout.authority(), authority.chain_pem().as_bytes(), Secrecy::Public)?;
+    write_key(layout, &authority, &plan.authority_key)?;
     disk::create(&layout.trust(), authority.trust_pem().as_bytes(), Secrecy::Public)?;
     let issued = Issued::new(&Facts::read(authority.certificate())?, Role::Authority, Vec::new());
-    inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+    inventory::record(&layout.inventory(), &[Line::Issued(issued)])?;
     for names in &plan.servers {
         issue_server(layout, &authority, names, plan.leaf)?;
     }
     for identity in &plan.clients {
         issue_client(layout, &authority, identity, plan.leaf)?;
     }
-    let last = match plan.authority_key {
-        AuthorityKey::Kept => None,
+    let last = match &plan.authority_key {
+        AuthorityKey::Kept | AuthorityKey::Encrypted(_) => None,
         // Nobody can sign another list, and one that has ended lets nobody in.
         AuthorityKey::Discarded => Some(authority.not_after()),
     };
-    publish_revocations(layout, &authority, last)?;
+    Publication::prepare(layout, &authority, &[], last)?.publish()?;
     Ok(authority)
+}
+
+/// Keeps the authority's key as it was planned. One that is encrypted is opened again, before anybody relies on it.
+fn write_key(layout: &Layout, authority: &Authority, kept: &AuthorityKey) -> Result<(), Problem> {
+    let path = layout.authority_key();
+    match kept {
+        AuthorityKey::Kept => {
+            disk::create(&path, authority.key().to_pem().as_bytes(), Secrecy::Private)
+        }
+        AuthorityKey::Encrypted(passphrase) => {
+            let key = authority.key().to_encrypted_pem(passphrase)?;
+            disk::create(&path, key.as_bytes(), Secrecy::Private)?;
+            Authority::open_encrypted(&layout.authority(), &path, passphrase).map(|_| ())
+        }
+        AuthorityKey::Discarded => Ok(()),
+    }
 }
 
 fn issue_server(
@@ -281,7 +360,7 @@ fn file(
         disk::directory(&aside)?;
         disk::create(&aside.join("key.pem"), credential.key_pem().as_bytes(), Secrecy::Private)?;
         disk::create(&aside.join("chain.pem"), credential.chain_pem().as_bytes(), Secrecy::Public)?;
-        inventory::record(&layout.inventory(), &Line::Issued(issued))?;
+        inventory::record(&layout.inventory(), &[Line::Issued(issued)])?;
         disk::publish(&aside, &place)
     };
     let written = write();
@@ -292,27 +371,46 @@ fn file(
     written.map(|()| place)
 }
 
-/// Publishes what the inventory says, until then or as long as a list usually counts.
-fn publish_revocations(
-    layout: &Layout,
-    authority: &Authority,
-    until: Option<OffsetDateTime>,
-) -> Result<(), Problem> {
-    let number = last_number(layout)?.saturating_add(1);
-    let revoked =
-        inventory::read(&layout.inventory())?.into_iter().filter_map(|entry| entry.revoked);
-    let empty = RevocationList::new(number);
-    let empty = match until {
-        Some(until) => empty.until(until),
-        None => empty,
-    };
-    let list = revoked.fold(empty, |list, Revoked { serial, reason, at }| {
-        list.revoking(Revocation::new(serial, reason, at))
-    });
-    let text = list.sign_pem(authority)?;
-    // The number first: a number that is skipped harms nobody, one that is used twice does.
-    disk::replace(&layout.revocation_number(), format!("{number}\n").as_bytes(), Secrecy::Public)?;
-    disk::replace(&layout.revocations(), text.as_bytes(), Secrecy::Public)
+/// A revocation list that is signed and on the disk, and only has to take the place of the one before.
+struct Publication {
+    number: Aside,
+    list: Aside,
+}
+
+impl Publication {
+    /// What the inventory says, and `more` that it is about to say, until then or as long as a list usually counts.
+    fn prepare(
+        layout: &Layout,
+        authority: &Authority,
+        more: &[Revoked],
+        until: Option<OffsetDateTime>,
+    ) -> Result<Self, Problem> {
+        let number = last_number(layout)?.saturating_add(1);
+        let known = inventory::read(&layout.inventory())?;
+        let revoked = known.into_iter().filter_map(|entry| entry.revoked);
+        let empty = RevocationList::new(number);
+        let empty = match until {
+            Some(until) => empty.until(until),
+            None => empty,
+        };
+        let whole = revoked.chain(more.iter().cloned());
+        let list = whole.fold(empty, |list, Revoked { serial, reason, at }| {
+            list.revoking(Revocation::new(serial, reason, at))
+        });
+        let text = list.sign_pem(authority)?;
+        let written = format!("{number}\n");
+        let path = layout.revocation_number();
+        Ok(Self {
+            number: disk::prepare(&path, written.as_bytes(), Secrecy::Public)?,
+            list: disk::prepare(&layout.revocations(), text.as_bytes(), Secrecy::Public)?,
+        })
+    }
+
+    /// The number first: a number that is skipped harms nobody, one that is used twice does.
+    fn publish(self) -> Result<(), Problem> {
+        self.number.take_place()?;
+        self.list.take_place()
+    }
 }
 
 /// The highest number used so far: the one written down, or the one of the published list should that be higher.

@@ -39,12 +39,7 @@ fn alice() -> Target {
 fn read(place: &Path) -> Credential {
     let mut chain = keyfile::read_chain(&place.join("chain.pem")).unwrap().into_iter();
     let key = keyfile::read_key(&place.join("key.pem")).unwrap();
-    Credential::new(
-        chain.next().unwrap(),
-        chain.collect(),
-        crate::pki::Key::from_der(&key).unwrap(),
-    )
-    .unwrap()
+    Credential::new(chain.next().unwrap(), chain.collect(), Key::from_der(&key).unwrap()).unwrap()
 }
 
 fn published(store: &Store) -> (u64, usize) {

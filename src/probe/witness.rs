@@ -34,7 +34,9 @@ impl Witness {
         let Some(socket) = socket else { return (Self { socket: None }, None) };
         match ask(socket, &Question::Status) {
             Ok(Answer::Status(status)) => (Self { socket: Some(socket.to_owned()) }, Some(status)),
-            Ok(Answer::Done(_) | Answer::Refused(_)) | Err(_) => (Self { socket: None }, None),
+            Ok(Answer::Done(_) | Answer::Refused(_) | Answer::Sockets(_)) | Err(_) => {
+                (Self { socket: None }, None)
+            }
         }
     }
 
@@ -69,7 +71,9 @@ impl Witness {
         let asked = tokio::task::spawn_blocking(move || ask(&socket, &Question::Status)).await;
         match asked {
             Ok(Ok(Answer::Status(status))) => Some(status),
-            Ok(Ok(Answer::Done(_) | Answer::Refused(_)) | Err(_)) | Err(_) => None,
+            Ok(Ok(Answer::Done(_) | Answer::Refused(_) | Answer::Sockets(_)) | Err(_)) | Err(_) => {
+                None
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What changes and ends a running server, from a signal handler, a socket or a test.
 
+use std::io;
+use std::net::TcpListener;
+
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +25,7 @@ pub(super) enum Order {
     Status(Answer<Status>),
     Ban(IpNet, Ban, Answer<Result<(), Problem>>),
     Lift(IpNet, Answer<Result<(), Problem>>),
+    Sockets(Answer<io::Result<Vec<TcpListener>>>),
 }
 
 /// What came of a reload: the warnings of the new state, or why the old one stays.
@@ -65,12 +69,19 @@ pub(super) fn pair() -> (Control, Orders) {
 impl Control {
     /// Takes nobody new, and lets sessions finish what was begun.
     pub fn drain(&self) {
+        self.retire();
         self.closing.drain.cancel();
+    }
+
+    /// Takes nobody new, because a successor does. Whoever is in goes on as before for the time of a drain; then
+    /// the server drains.
+    pub fn retire(&self) {
+        self.closing.retire.cancel();
     }
 
     /// Ends whatever still runs.
     pub fn cut(&self) {
-        self.closing.drain.cancel();
+        self.drain();
         self.closing.cut.cancel();
     }
 
@@ -106,6 +117,18 @@ impl Control {
     /// [`Fault::AddressNotBanned`] where there is none.
     pub async fn lift(&self, network: IpNet) -> Result<(), Problem> {
         self.order(|answer| Order::Lift(network, answer)).await?
+    }
+
+    /// Another handle of every listening socket, for [`super::Server::succeed`] in another process. The server goes
+    /// on listening until it drains.
+    ///
+    /// # Errors
+    /// [`Fault::ServerStopping`] once it has ended, [`Fault::BindFailed`] where the system refuses a handle.
+    pub async fn sockets(&self) -> Result<Vec<TcpListener>, Problem> {
+        self.order(Order::Sockets).await?.map_err(|error| {
+            let what = format!("the listening sockets cannot be shared: {error}");
+            Problem::error(Fault::BindFailed, what, "raise the limit on open files")
+        })
     }
 
     async fn order<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Problem> {

@@ -1,9 +1,10 @@
 //! The doors: every listening socket, opened, moved and closed while visitors come through the others.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -54,6 +55,8 @@ struct OpenDoor {
     line: watch::Sender<Line>,
     /// Nobody is taken from the queue until visitors are let in.
     socket: Option<TcpListener>,
+    /// The socket from then on, until it is closed.
+    listening: Weak<tokio::net::TcpListener>,
     stop: CancellationToken,
     closed: CancellationToken,
 }
@@ -79,11 +82,26 @@ pub(super) struct Moved {
 impl Doors {
     /// Opens one socket. Nobody is let in through it yet.
     pub(super) fn open(wanted: &Wanted, ground: &Ground) -> Result<Entrance, Problem> {
-        let opened = ground.policy.open(wanted.address, &ground.interfaces).and_then(|socket| {
-            let at = socket.local_addr().map_err(|error| listener_broke(&error.to_string()))?;
-            Ok(Entrance { wanted: wanted.clone(), at, socket })
-        });
-        opened.map_err(|problem| problem.at(&wanted.place))
+        let opened = ground.policy.open(wanted.address, &ground.interfaces);
+        opened
+            .and_then(|socket| Entrance::new(wanted, socket))
+            .map_err(|problem| problem.at(&wanted.place))
+    }
+
+    /// Takes the socket that is wanted out of those of another server, which passes the policy like an own one;
+    /// where there is none, opens it.
+    pub(super) fn take_or_open(
+        wanted: &Wanted,
+        ground: &Ground,
+        handed: &mut Vec<TcpListener>,
+    ) -> Result<Entrance, Problem> {
+        let there = |socket: &TcpListener| socket.local_addr().ok() == Some(wanted.address);
+        let Some(index) = handed.iter().position(there) else { return Self::open(wanted, ground) };
+        let socket = handed.swap_remove(index);
+        let inspected = ground.policy.inspect(&socket, &ground.interfaces);
+        inspected
+            .and_then(|()| Entrance::new(wanted, socket))
+            .map_err(|problem| problem.at(&wanted.place))
     }
 
     /// Keeps an open socket, whose visitors go to `hallway`.
@@ -92,13 +110,20 @@ impl Doors {
         let line = watch::Sender::new(Line { service: wanted.service, hallway });
         let stop = self.hands.as_ref().map_or_else(CancellationToken::new, Hands::stop);
         let closed = CancellationToken::new();
-        let socket = Some(socket);
-        self.open.push(OpenDoor { wanted: wanted.address, at, line, socket, stop, closed });
+        let (socket, listening) = (Some(socket), Weak::new());
+        let wanted = wanted.address;
+        self.open.push(OpenDoor { wanted, at, line, socket, listening, stop, closed });
     }
 
     /// The sockets that are open, each with the name of its service.
     pub(super) fn list(&self) -> impl Iterator<Item = (Arc<str>, SocketAddr)> {
         self.open.iter().map(|door| (Arc::clone(&door.line.borrow().service), door.at))
+    }
+
+    /// Another handle of every socket that is open.
+    pub(super) fn handles(&self) -> std::io::Result<Vec<TcpListener>> {
+        let listening = self.open.iter().filter_map(|door| door.listening.upgrade());
+        listening.map(|socket| SockRef::from(&*socket).try_clone().map(TcpListener::from)).collect()
     }
 
     /// Lets visitors in through every socket, and from now on through every new one.
@@ -248,10 +273,17 @@ impl Doors {
     }
 }
 
+impl Entrance {
+    fn new(wanted: &Wanted, socket: TcpListener) -> Result<Self, Problem> {
+        let at = socket.local_addr().map_err(|error| listener_broke(&error.to_string()))?;
+        Ok(Self { wanted: wanted.clone(), at, socket })
+    }
+}
+
 impl Hands {
-    /// A door closes when it is told to, or when the server drains.
+    /// A door closes when it is told to, or when the server takes nobody new.
     fn stop(&self) -> CancellationToken {
-        self.closing.drain.child_token()
+        self.closing.retire.child_token()
     }
 }
 
@@ -264,6 +296,7 @@ impl OpenDoor {
         let Some(socket) = self.socket.take() else { return Ok(()) };
         let door = Door::new(socket, hands.strangers.clone());
         let door = door.map_err(|error| listener_broke(&error.to_string()))?;
+        self.listening = door.socket();
         let closed = self.closed.clone().drop_guard();
         let task = listen(door, self.line.subscribe(), hands.clone(), self.stop.clone());
         listening.spawn(async move {

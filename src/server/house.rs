@@ -1,6 +1,7 @@
 //! The house: the services with their rooms, and the sockets that lead to them, as of the last change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 
 /// Everything a visitor can come to. Changed as a whole, or not at all.
@@ -27,7 +29,7 @@ pub(super) struct House {
     pub(super) ground: Arc<Ground>,
     pub(super) handshake: Handshake,
     pub(super) doors: Doors,
-    pub(super) sandbox: Vec<String>,
+    pub(super) sandbox: Option<Sandbox>,
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
@@ -68,13 +70,14 @@ impl Change {
 }
 
 impl House {
-    /// Opens every socket of a configuration. Nobody is let in yet.
+    /// Opens every socket of a configuration that is not among those of another server. Nobody is let in yet.
     ///
     /// # Errors
     /// Every socket the system refuses; none stays open then.
     pub(super) fn open(
         config: Arc<Config>,
         ready: Ready,
+        mut handed: Vec<TcpListener>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let Ready { handshake, budgets, ground, wanted, behind, warnings } = ready;
         let mut house = Self {
@@ -82,7 +85,7 @@ impl House {
             ground: Arc::new(ground),
             handshake,
             doors: Doors::default(),
-            sandbox: Vec::new(),
+            sandbox: None,
             budgets,
             strangers: Strangers::new(budgets),
             members: Members::new(budgets),
@@ -95,7 +98,8 @@ impl House {
         house.furnish(&behind);
         let mut problems = Vec::new();
         for wanted in wanted {
-            match (Doors::open(&wanted, &house.ground), house.services.get(&wanted.service)) {
+            let entrance = Doors::take_or_open(&wanted, &house.ground, &mut handed);
+            match (entrance, house.services.get(&wanted.service)) {
                 (Ok(entrance), Some(guarded)) => {
                     house.doors.add(entrance, guarded.rooms.subscribe());
                 }
@@ -188,6 +192,9 @@ impl House {
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
+        }
+        if config.sandbox != self.config.sandbox {
+            warnings.push(after_a_restart("[sandbox]"));
         }
         self.config = config;
         self.ground = ground;

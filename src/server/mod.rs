@@ -4,11 +4,13 @@ mod calendar;
 mod control;
 mod doors;
 mod house;
+mod needs;
 mod prepare;
+mod renewal;
 pub mod status;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
 use crate::address::Bans;
@@ -24,14 +27,17 @@ use crate::audit::{Audit, Event, TARGET};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 
 use calendar::Calendar;
 pub use control::Control;
 use control::{Order, Orders, stopping};
 use house::{Change, House};
+pub use needs::needs;
 pub use prepare::check;
 use prepare::{Ready, prepare};
+use renewal::Renewal;
 use status::{Reloads, Status};
 use watch::Watch;
 
@@ -47,6 +53,7 @@ pub struct Server {
     warnings: Vec<Problem>,
     reloads: Reloads,
     began: Instant,
+    renewal: Option<AbortOnDropHandle<()>>,
 }
 
 impl Server {
@@ -55,12 +62,25 @@ impl Server {
     /// # Errors
     /// Every problem that [`check`] finds, or a socket the system refuses. Nothing stays open then.
     pub fn open(config: &Config) -> Result<Self, Vec<Problem>> {
+        Self::succeed(config, Vec::new())
+    }
+
+    /// As [`Server::open`], with the sockets of a server that goes on listening on them until this one serves.
+    ///
+    /// A socket that is wanted passes the same policy as an own one. One that nobody wants is closed here, and
+    /// a port of 0 is never one of them.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn succeed(config: &Config, sockets: Vec<TcpListener>) -> Result<Self, Vec<Problem>> {
+        Renewal::revive(config);
         let watch = Watch::new(&config.files());
         let ready = prepare(config, None)?;
-        let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
+        let (house, warnings) = House::open(Arc::new(config.clone()), ready, sockets)?;
         let (control, orders) = control::pair();
         let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
-        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began })
+        let renewal = None;
+        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began, renewal })
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -70,6 +90,14 @@ impl Server {
     #[must_use]
     pub fn with_service(mut self, name: &str, service: impl Service) -> Option<Self> {
         self.house.replace(name, Arc::new(service)).then_some(self)
+    }
+
+    /// The same server, in a process that has given up what `sandbox` says. A new configuration that needs more
+    /// than is left is refused from now on.
+    #[must_use]
+    pub fn within(mut self, sandbox: &Sandbox) -> Self {
+        self.house.sandbox = Some(sandbox.clone());
+        self
     }
 
     /// The sockets that are open, each with the name of its service.
@@ -113,19 +141,12 @@ impl Server {
         let mut broken = None;
         if let Err(problem) = self.keep(&closing).await {
             broken = Some(problem);
-            closing.drain.cancel();
+            self.control.drain();
         }
         visitors.close();
-        let enough = sleep(self.house.config.drain);
-        tokio::pin!(enough);
-        loop {
-            tokio::select! {
-                () = visitors.wait() => break,
-                () = &mut enough => break,
-                () = closing.cut.cancelled() => break,
-                order = self.orders.next() => self.obey_draining(order),
-            }
-        }
+        self.while_they_leave(&visitors, &closing.drain).await;
+        self.control.drain();
+        self.while_they_leave(&visitors, &closing.cut).await;
         self.orders.close();
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
@@ -134,15 +155,30 @@ impl Server {
         broken.map_or(Ok(()), Err)
     }
 
+    /// Waits for the last visitor, for the time that a drain has, or until `enough` is said.
+    async fn while_they_leave(&mut self, visitors: &TaskTracker, enough: &CancellationToken) {
+        let late = sleep(self.house.config.drain);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                () = visitors.wait() => return,
+                () = &mut late => return,
+                () = enough.cancelled() => return,
+                order = self.orders.next() => self.obey_draining(order),
+            }
+        }
+    }
+
     /// Looks after doors, files and orders until the server drains or a door breaks.
     async fn keep(&mut self, closing: &Closing) -> Result<(), Problem> {
         let mut every = interval(BETWEEN_LOOKS);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut calendar = Calendar::default();
+        self.renew(closing);
         loop {
             let order = tokio::select! {
                 biased;
-                () = closing.drain.cancelled() => return Ok(()),
+                () = closing.retire.cancelled() => return Ok(()),
                 ended = self.house.doors.ended() => {
                     ended?;
                     continue;
@@ -151,17 +187,24 @@ impl Server {
                 _ = every.tick() => None,
             };
             if let Some(order) = order {
-                self.obey(order).await;
+                self.obey(order, closing).await;
                 continue;
             }
-            self.look().await;
+            self.look(closing).await;
             calendar.tell(self.house.handshake.endings(), UnixTime::now());
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    /// Looks after the server's own certificate from now on, where the configuration asks for that.
+    fn renew(&mut self, closing: &Closing) {
+        let renewal = Renewal::of(&self.house.config);
+        let task = renewal.map(|renewal| tokio::spawn(renewal.run(closing.clone())));
+        self.renewal = task.map(AbortOnDropHandle::new);
+    }
+
+    async fn obey(&mut self, order: Order, closing: &Closing) {
         match order {
-            Order::Reload(answer) => answer.give(self.reload().await),
+            Order::Reload(answer) => answer.give(self.reload(closing).await),
             Order::Status(answer) => answer.give(self.status()),
             Order::Ban(network, ban, answer) => {
                 let why = ban.why.to_string();
@@ -171,6 +214,7 @@ impl Server {
                 }
                 answer.give(if added { Ok(()) } else { Err(too_many_bans()) });
             }
+            Order::Sockets(answer) => answer.give(self.house.doors.handles()),
             Order::Lift(network, answer) => {
                 let lifted = self.house.ban(|bans| bans.lift(network));
                 if lifted {
@@ -186,6 +230,7 @@ impl Server {
         match order {
             Order::Status(answer) => answer.give(Status { draining: true, ..self.status() }),
             Order::Reload(answer) => answer.give(Err(vec![stopping()])),
+            Order::Sockets(answer) => answer.give(Ok(Vec::new())),
             Order::Ban(_, _, answer) | Order::Lift(_, answer) => answer.give(Err(stopping())),
         }
     }
@@ -195,7 +240,7 @@ impl Server {
     }
 
     /// What is done once a second.
-    async fn look(&mut self) {
+    async fn look(&mut self, closing: &Closing) {
         self.audit.summarise(Instant::now());
         self.house.expire_bans(SystemTime::now());
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
@@ -203,13 +248,14 @@ impl Server {
         }
         if self.house.config.source.watch && self.watch.has_settled().await {
             // The record tells how it went.
-            drop(self.reload().await);
+            drop(self.reload(closing).await);
         }
     }
 
     /// Reads everything anew. All or nothing: where the new state has a problem, the old one serves on.
-    async fn reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+    async fn reload(&mut self, closing: &Closing) -> Result<Vec<Problem>, Vec<Problem>> {
         let began = SystemTime::now();
+        let certs = self.house.config.certs.clone();
         let mut files = self.house.config.files();
         let outcome = match self.read().await {
             Ok((config, ready)) => {
@@ -223,6 +269,9 @@ impl Server {
         };
         if outcome.is_ok() {
             files = self.house.config.files();
+            if self.house.config.certs != certs {
+                self.renew(closing);
+            }
         }
         self.watch.follow(&files, began);
         self.reloads.last = Some(status::moment(began));
@@ -246,7 +295,8 @@ impl Server {
         loop {
             self.watch.about_to_read().await;
             let running = Arc::clone(&self.house.config);
-            let read = tokio::task::spawn_blocking(move || read(&running)).await;
+            let sandbox = self.house.sandbox.clone();
+            let read = tokio::task::spawn_blocking(move || read(&running, sandbox.as_ref())).await;
             let read =
                 read.unwrap_or_else(|panic| Err((vec![unread(&panic.to_string())], Vec::new())));
             tries = tries.saturating_add(1);
@@ -260,11 +310,17 @@ impl Server {
 /// A state that is ready, or its problems and the files it names.
 type Read = Result<(Config, Ready), (Vec<Problem>, Vec<PathBuf>)>;
 
-fn read(running: &Config) -> Read {
-    let (config, mut warnings) = match &running.source.file {
+fn read(running: &Config, sandbox: Option<&Sandbox>) -> Read {
+    let (mut config, mut warnings) = match &running.source.file {
         Some(file) => Config::read(file).map_err(|problems| (problems, Vec::new()))?,
         None => (running.clone(), Vec::new()),
     };
+    config.keep_programs(&running.keeper);
+    let lacks = sandbox.map(|sandbox| sandbox.lacks(&needs(&config))).unwrap_or_default();
+    if !lacks.is_empty() {
+        warnings.extend(lacks);
+        return Err((warnings, config.files()));
+    }
     match prepare(&config, Some(running)) {
         Ok(mut ready) => {
             warnings.append(&mut ready.warnings);

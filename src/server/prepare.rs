@@ -6,24 +6,29 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
-use crate::bind::{Interfaces, Listen};
+use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
+use crate::sandbox;
+use crate::server::renewal::Renewal;
+use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
 /// A start refuses exactly what is an error here, and what only the system can know: a port in use, an
-/// address that is not this host's, a missing privilege.
+/// address that is not this host's, a missing privilege, a socket that is not handed over.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
-    match prepare(config, None) {
-        Ok(ready) => ready.warnings,
-        Err(problems) => problems,
+    let (Ok(Ready { warnings: mut problems, .. }) | Err(mut problems)) = prepare(config, None);
+    if !bind::is_adopted() {
+        problems.retain(|problem| problem.fault() != Fault::BindInherited);
     }
+    problems.extend(sandbox::foresee(&config.sandbox));
+    problems
 }
 
 /// A configuration that was held against the files it names and the machine it is on.
@@ -70,6 +75,7 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
+    problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, ground, wanted, refused) {
         (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {
@@ -96,6 +102,17 @@ fn behind(service: &ServiceConfig, problems: &mut Vec<Problem>) -> Option<Arc<dy
                 }
             }
         }
+        ServiceKind::Run(run) => {
+            let found = run.check();
+            let refused = found.iter().any(|problem| problem.severity() == Severity::Error);
+            problems.extend(found);
+            if refused {
+                return None;
+            }
+            let programs: Arc<dyn Service> =
+                Arc::new(keep(Programs::open(run, &service.name), problems)?);
+            Some(programs)
+        }
     }
 }
 
@@ -105,9 +122,18 @@ fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> 
 
 /// The budgets that the limit on open files carries.
 fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
-    let listeners = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners = runs(config).map(Run::descriptors).fold(listeners, usize::saturating_add);
     let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
     config.accept.fit(descriptors(), listeners, each)
+}
+
+/// The programs that sessions start.
+fn runs(config: &Config) -> impl Iterator<Item = &Run> {
+    config.services.iter().filter_map(|service| match &service.kind {
+        ServiceKind::Run(run) => Some(run),
+        ServiceKind::Echo | ServiceKind::Forward(_) => None,
+    })
 }
 
 fn is_forward(service: &ServiceConfig) -> bool {

@@ -138,8 +138,20 @@ pub struct Refusal {
     pub detail: String,
     /// Where the rule that decided is written.
     pub rule: Option<String>,
-    /// The names of the certificate that was shown.
+    /// The first names of the certificate that was shown.
     pub names: Vec<String>,
+    /// How many names it has besides.
+    #[serde(default)]
+    pub more_names: usize,
+    /// A name in it that is not what its type says.
+    #[serde(default)]
+    pub bad_name: Option<String>,
+    /// The pin of its key; none where no certificate was seen.
+    #[serde(default)]
+    pub pin: Option<String>,
+    /// The balancer it came through, if any.
+    #[serde(default)]
+    pub via: Option<String>,
 }
 
 /// How often a new state was read.
@@ -187,6 +199,7 @@ impl Status {
         let totals = audit.totals();
         let refused = totals.refused.iter().map(|(code, count)| (code.to_string(), *count));
         let (strangers, members) = house.seats();
+        let sandbox = house.sandbox.as_ref().map(|sandbox| sandbox.report().lines());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -200,7 +213,7 @@ impl Status {
             strangers,
             members,
             endings: house.handshake.endings().iter().map(Ends::from).collect(),
-            sandbox: house.sandbox.clone(),
+            sandbox: sandbox.unwrap_or_default(),
             permitted: totals.permitted,
             refused: refused.collect(),
             last: audit.last_refusals().iter().map(Refusal::from).collect(),
@@ -247,6 +260,7 @@ impl From<&Ending> for Ends {
 
 impl From<&Noted> for Refusal {
     fn from(noted: &Noted) -> Self {
+        let shown = noted.shown.as_ref();
         Self {
             visit: noted.visit,
             at: moment(noted.at),
@@ -256,7 +270,11 @@ impl From<&Noted> for Refusal {
             code: noted.refused.code().to_owned(),
             detail: noted.refused.detail().to_owned(),
             rule: noted.refused.rule().map(ToString::to_string),
-            names: noted.names.clone(),
+            names: shown.map(|shown| shown.names.clone()).unwrap_or_default(),
+            more_names: shown.map(|shown| shown.more).unwrap_or_default(),
+            bad_name: shown.and_then(|shown| Some(shown.unreadable.as_ref()?.to_string())),
+            pin: shown.map(|shown| shown.pin.to_string()),
+            via: noted.via.map(|via| via.to_string()),
         }
     }
 }

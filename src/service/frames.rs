@@ -28,6 +28,7 @@ type Wire = Box<dyn Duplex>;
 pub struct Frames {
     reader: FrameReader,
     writer: FrameWriter,
+    visit: u64,
 }
 
 /// What the visitor says: the reading half of [`Frames`].
@@ -86,7 +87,25 @@ impl Frames {
             stall: Box::pin(sleep_until(after(now, LONGEST_STALL))),
             tally,
         };
-        Self { reader, writer }
+        Self { reader, writer, visit: 0 }
+    }
+
+    /// The same messages, of the visit that has this number in the record.
+    pub(crate) fn of_visit(mut self, number: u64) -> Self {
+        self.visit = number;
+        self
+    }
+
+    /// The number that the visit has in the record.
+    #[must_use]
+    pub fn visit(&self) -> u64 {
+        self.visit
+    }
+
+    /// The rules that the visitor's messages have passed.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<FramePolicy> {
+        &self.reader.policy
     }
 
     /// Both halves, for a service that reads and writes at the same time.
@@ -128,7 +147,7 @@ impl Frames {
             // An answer that does not fit the policy is left out; the log has the code anyway.
             drop(self.writer.policy.encode(word.as_bytes(), &mut self.writer.buffer));
         }
-        let Self { reader, mut writer } = self;
+        let Self { reader, mut writer, .. } = self;
         let said = timeout(LONGEST_FAREWELL, async {
             writer.half.write_all(&writer.buffer).await?;
             writer.half.shutdown().await
@@ -176,16 +195,34 @@ impl FrameReader {
         }
     }
 
-    /// Reads once, at most as much as the frame gate wants to keep; false at the end.
+    /// Reads, at most as much as the frame gate wants to keep; false at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Refused>> {
-        let wanted = self.decoder.wanted(&self.buffer).clamp(1, LARGEST_READ);
-        self.buffer.reserve(wanted);
-        let mut room = (&mut self.buffer).limit(wanted);
-        match ready!(poll_read_buf(Pin::new(&mut self.half), cx, &mut room)) {
-            Ok(read) => Poll::Ready(Ok(read > 0)),
-            // A visitor that vanished has ended its side; half a message is noticed by the decoder.
-            Err(_) => Poll::Ready(Ok(false)),
+        let before = self.buffer.len();
+        loop {
+            let wanted = self.decoder.wanted(&self.buffer).clamp(1, LARGEST_READ);
+            self.buffer.reserve(wanted);
+            let mut room = (&mut self.buffer).limit(wanted);
+            let read = match poll_read_buf(Pin::new(&mut self.half), cx, &mut room) {
+                Poll::Ready(Ok(read)) => read,
+                // A visitor that vanished has ended its side; half a message is noticed by the decoder.
+                Poll::Ready(Err(_)) => 0,
+                Poll::Pending if self.buffer.len() == before => {
+                    give_back(&mut self.buffer);
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Ready(Ok(true)),
+            };
+            if read == 0 || !self.gathers() {
+                // An end that comes behind something is told again when that is passed on.
+                return Poll::Ready(Ok(self.buffer.len() > before));
+            }
         }
+    }
+
+    /// Whether what comes next may go on together with what is there.
+    fn gathers(&self) -> bool {
+        let most = self.policy.max().min(MOST_GATHERED);
+        self.policy.kind() == FrameKind::Raw && self.buffer.len() < most
     }
 
     /// Nothing to read now: the deadlines, and the end of a drained session.
@@ -348,6 +385,13 @@ impl std::fmt::Debug for Frames {
     }
 }
 
+/// Whoever waits may wait for long, and most who are there wait: what was made ready for reading is not kept.
+pub(crate) fn give_back(buffer: &mut BytesMut) {
+    if buffer.is_empty() {
+        *buffer = BytesMut::new();
+    }
+}
+
 fn gone(error: &std::io::Error) -> Refused {
     Refusal::ServiceStalled.because(format!("the connection is gone: {}", error.kind()))
 }
@@ -363,6 +407,8 @@ fn after(from: Instant, wait: Duration) -> Instant {
 
 /// One TLS record carries 16 KiB (RFC 8446 section 5.1).
 const LARGEST_READ: usize = 16 * 1024;
+/// What is there of a stream without messages goes on together: a system call for every record would cost more.
+const MOST_GATHERED: usize = 64 * 1024;
 /// Answers are gathered up to this before the service is made to wait for the visitor.
 const MOST_UNSENT: usize = 64 * 1024;
 /// A visitor that reads nothing for so long holds its seat for nothing.

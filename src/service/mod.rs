@@ -3,6 +3,7 @@
 mod echo;
 mod forward;
 mod frames;
+pub mod run;
 mod tally;
 
 use std::error::Error;
@@ -13,8 +14,8 @@ use crate::identity::Caller;
 
 pub use echo::Echo;
 pub use forward::{Announce, Endpoint, Forward, ForwardSettings, Upstream};
-pub(crate) use frames::linger;
 pub use frames::{FrameReader, FrameWriter, Frames};
+pub(crate) use frames::{give_back, linger};
 pub use tally::{Counted, Tally};
 
 /// What stands behind the door. An embedding program implements it for its own protocol.

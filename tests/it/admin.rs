@@ -1,7 +1,7 @@
 //! The admin socket: an operator and a running server, with the real command.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -82,7 +82,9 @@ fn status_tells_what_is_open_who_is_in_what_ends_and_who_was_refused() {
     assert!(!out.lines().any(|line| line.chars().count() > 160), "{out}");
     drop(session);
     guard.stop();
-    assert!(!set.path("admin.sock").exists(), "the file goes with its server");
+    let gone = UnixStream::connect(set.path("admin.sock")).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::ConnectionRefused, "a leftover is all there may be");
+    self::guard(&set, "").stop();
 }
 
 #[test]

@@ -21,7 +21,7 @@ const INSIDE: &str = "DOORWARD_TEST_INSIDE";
 
 /// Whether the scene may be played here. Outside, it starts this binary again for the one test, with a
 /// user and a network namespace of its own, and says what came of it.
-fn on_a_host_of_its_own(test: &str) -> bool {
+pub(crate) fn on_a_host_of_its_own(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         for command in HOST {
             let arguments = command.split(' ');
@@ -306,4 +306,162 @@ fn an_address_that_disappears_takes_its_socket_and_sessions_along_and_may_come_b
         alice.enter_as(at("10.20.0.9"), "localhost").await.unwrap();
         hall.permitted().await;
     });
+}
+
+/// A second host: a network of its own, at the other end of the cable. It goes with the test.
+struct Neighbour(std::process::Child);
+
+impl Neighbour {
+    /// Has these addresses, each with its network.
+    fn with(addresses: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo here; exec sleep 600"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let neighbour = Self(child);
+        let id = neighbour.0.id().to_string();
+        assert!(
+            Command::new("ip")
+                .args(["link", "set", "d1", "netns", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        for address in addresses {
+            neighbour.run("ip", &["addr", "add", address, "dev", "d1"]);
+        }
+        neighbour.run("ip", &["link", "set", "d1", "up"]);
+        neighbour
+    }
+
+    fn run(&self, program: &str, words: &[&str]) {
+        let output = self.try_to(program, words);
+        assert!(output.status.success(), "{program} {words:?} {output:?}");
+    }
+
+    fn try_to(&self, program: &str, words: &[&str]) -> std::process::Output {
+        let id = self.0.id().to_string();
+        Command::new("nsenter").args(["-t", &id, "-n", program]).args(words).output().unwrap()
+    }
+
+    /// What `doorward connect` says from there.
+    fn connect(&self, directory: &Path, to: &str) -> String {
+        let name = ["client/alice/chain.pem", "client/alice/key.pem", "trust.pem"];
+        let [chain, key, trust] =
+            name.map(|name| directory.join("certs").join(name).display().to_string());
+        let output = self.try_to(
+            env!("CARGO_BIN_EXE_doorward"),
+            &[
+                "connect",
+                "--to",
+                to,
+                "--server-name",
+                "localhost",
+                "--certificate",
+                &chain,
+                "--key",
+                &key,
+                "--trust",
+                &trust,
+                "hello",
+            ],
+        );
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// What the host with the service needs, in `etc`: under a wide scope the authority's key may not lie beside it.
+fn without_the_authority(directory: &Path) {
+    let etc = directory.join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    for file in
+        ["server/localhost/chain.pem", "server/localhost/key.pem", "trust.pem", "ca/crl.pem"]
+    {
+        let from = directory.join("certs").join(file);
+        std::fs::copy(&from, etc.join(from.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn on_a_local_network_the_shipped_configuration_lets_in_whom_it_says() {
+    if !on_a_host_of_its_own(
+        "bind::on_a_local_network_the_shipped_configuration_lets_in_whom_it_says",
+    ) {
+        return;
+    }
+    Command::new("ip").args(["-6", "addr", "flush", "dev", "d0"]).status().unwrap();
+    let route = ["route", "add", "10.20.0.0/16", "dev", "d0"];
+    assert!(Command::new("ip").args(route).status().unwrap().success());
+    // One address in the network that may come in by name, one that may not, and the one that is kept out.
+    let neighbour = Neighbour::with(&["10.20.0.9/16", "10.20.7.9/16", "10.20.0.66/16"]);
+    let directory = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/lan.toml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    // The kind is an echo here, because what is behind the door is not what this is about.
+    let text = text
+        .replace("eth0", "d0")
+        .replace("/etc/doorward", "etc")
+        .replace("kind = \"forward\"\nto = \"127.0.0.1:8080\"", "kind = \"echo\"");
+    std::fs::write(directory.path().join("doorward.toml"), text).unwrap();
+    doorward::pki::development(&directory.path().join("certs")).unwrap();
+    without_the_authority(directory.path());
+    let mut guard = crate::cli::serve_with(directory.path(), &["--config", "doorward.toml"]);
+    let report = guard.report().join("\n");
+    assert!(report.contains("10.20.0.5:8443 open to whoever reaches d0"), "{report}");
+
+    let from = |source: &str| {
+        // The kernel chooses the source by the route.
+        neighbour.run("ip", &["route", "replace", "10.20.0.5/32", "dev", "d1", "src", source]);
+        neighbour.connect(directory.path(), "10.20.0.5:8443")
+    };
+    assert_eq!(from("10.20.0.9"), "hello\n");
+    let elsewhere = from("10.20.7.9");
+    assert!(!elsewhere.contains("hello\n"), "{elsewhere}");
+    let denied = from("10.20.0.66");
+    assert!(!denied.contains("hello\n"), "{denied}");
+    let said = guard.stop();
+    for code in ["identity.wrong-network", "address.denied"] {
+        assert!(said.contains(code), "{code} in {said}");
+    }
+}
+
+#[test]
+fn a_wildcard_listener_on_two_networks_lets_in_only_the_listed_one() {
+    if !on_a_host_of_its_own(
+        "bind::a_wildcard_listener_on_two_networks_lets_in_only_the_listed_one",
+    ) {
+        return;
+    }
+    let neighbour = Neighbour::with(&["10.20.0.9/24", "10.30.0.9/24"]);
+    assert!(
+        Command::new("ip")
+            .args(["addr", "add", "10.30.0.5/24", "dev", "d0"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let directory = tempfile::tempdir().unwrap();
+    doorward::pki::development(&directory.path().join("certs")).unwrap();
+    let text = "[bind]\nscope = \"all\"\n[address]\nallow = [\"10.20.0.0/24\"]\n\
+         [handshake]\ncertificate = \"etc/chain.pem\"\nkey = \"etc/key.pem\"\n\
+         clients = \"etc/trust.pem\"\ncrl = \"etc/crl.pem\"\n\
+         [[service]]\nname = \"echo\"\nlisten = \"0.0.0.0:8443\"\nkind = \"echo\"\n\
+         [[service.identity]]\npermit = [\"dns:alice.client.internal\"]\n";
+    without_the_authority(directory.path());
+    std::fs::write(directory.path().join("doorward.toml"), text).unwrap();
+    let mut guard = crate::cli::serve_with(directory.path(), &["--config", "doorward.toml"]);
+    assert_eq!(neighbour.connect(directory.path(), "10.20.0.5:8443"), "hello\n");
+    let stranger = neighbour.connect(directory.path(), "10.30.0.5:8443");
+    assert!(!stranger.contains("hello\n"), "{stranger}");
+    assert!(guard.stop().contains("code=address.not-listed"));
 }

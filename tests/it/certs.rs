@@ -1,5 +1,12 @@
 //! The verbs of `doorward certs`, run as an operator runs them.
 
+mod check;
+mod disk;
+mod encrypted;
+mod killed;
+mod pkilint;
+mod together;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -37,24 +44,22 @@ impl Desk {
     }
 
     fn certs(&self, arguments: &[&str]) -> Ended {
-        let run = Command::new(env!("CARGO_BIN_EXE_doorward"))
-            .arg("certs")
-            .args(arguments)
-            .current_dir(self.home.path())
-            .output()
-            .unwrap();
-        Ended {
-            code: run.status.code().unwrap(),
-            said: String::from_utf8(run.stdout).unwrap(),
-            complained: String::from_utf8(run.stderr).unwrap(),
-        }
+        Ended::of(&mut self.command(arguments))
+    }
+
+    /// A verb that somebody is about to run.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.arg("certs").args(arguments).current_dir(self.home.path());
+        command.env_remove("DOORWARD_CA_PASSPHRASE");
+        command
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// Every file with its bytes.
+    /// Every file with its bytes, and every link with where it leads.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.home.path().to_owned()];
@@ -63,6 +68,8 @@ impl Desk {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
+                } else if let Ok(target) = fs::read_link(&path) {
+                    found.insert(path, target.into_os_string().into_encoded_bytes());
                 } else {
                     found.insert(path.clone(), fs::read(path).unwrap());
                 }
@@ -102,17 +109,20 @@ impl Desk {
     }
 
     fn openssl(&self, arguments: &[&str]) -> Ended {
-        let run =
-            Command::new("openssl").args(arguments).current_dir(self.home.path()).output().unwrap();
-        Ended {
+        Ended::of(Command::new("openssl").args(arguments).current_dir(self.home.path()))
+    }
+}
+
+impl Ended {
+    fn of(command: &mut Command) -> Self {
+        let run = command.output().unwrap();
+        Self {
             code: run.status.code().unwrap(),
             said: String::from_utf8(run.stdout).unwrap(),
             complained: String::from_utf8(run.stderr).unwrap(),
         }
     }
-}
 
-impl Ended {
     /// What was said, where all went well and nothing was complained about.
     fn fine(self) -> String {
         assert_eq!((self.code, self.complained.as_str()), (0, ""), "{}", self.said);

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use crate::support::{ALICE, Set, Visitor, prefixed};
 
-const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
+pub(crate) const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
 
 /// A `doorward serve` that is ready. It ends with the test.
 pub(crate) struct Guard {
@@ -27,7 +27,7 @@ impl Guard {
         Self::run(command)
     }
 
-    /// Runs this command, and waits until it says that it is ready.
+    /// Runs a command that becomes `doorward serve`, and waits until it is ready.
     pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
@@ -35,10 +35,28 @@ impl Guard {
         Self { child, stderr: None, report }
     }
 
+    /// The same, in a directory and with a file that stand already.
+    pub(crate) fn start_in(directory: &Path, config: &str) -> Self {
+        let mut command = Command::new(DOORWARD);
+        command.current_dir(directory).args(["serve", "--config", config]);
+        Self::run(command)
+    }
+
     /// The first listener.
     pub(crate) fn address(&self) -> SocketAddr {
-        let bind = self.report.iter().find_map(|line| line.trim().strip_prefix("bind "));
-        bind.and_then(|bind| bind.split_whitespace().next()).unwrap().parse().unwrap()
+        self.addresses()[0]
+    }
+
+    /// All listeners.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let binds = self.report.iter().filter_map(|line| line.trim().strip_prefix("bind "));
+        binds.map(|bind| bind.split_whitespace().next().unwrap().parse().unwrap()).collect()
+    }
+
+    /// Ends it as no operator should: without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        self.child.wait().unwrap();
     }
 
     /// The lines on standard output before `ready`.
@@ -51,20 +69,24 @@ impl Guard {
         self.child.id()
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         // Every shell has its own kill; not every machine has the program.
         let kill = format!("kill -s {name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits for a line on standard error that holds these words.
-    pub(crate) fn hear(&mut self, words: &str) {
+    /// Waits for a line on standard error that holds these words, and gives back all it has heard since.
+    pub(crate) fn hear(&mut self, words: &str) -> String {
         let stderr =
             self.stderr.get_or_insert_with(|| BufReader::new(self.child.stderr.take().unwrap()));
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}");
+        let mut heard = String::new();
+        loop {
+            let before = heard.len();
+            assert!(stderr.read_line(&mut heard).unwrap() > 0, "it never said {words:?}: {heard}");
+            if heard[before..].contains(words) {
+                return heard;
+            }
         }
     }
 
@@ -110,7 +132,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// A directory like a fresh clone, but for the port, which the system chooses.
-fn fresh_clone() -> tempfile::TempDir {
+pub(crate) fn fresh_clone() -> tempfile::TempDir {
     fresh_clone_at("127.0.0.1", 0)
 }
 
@@ -128,12 +150,22 @@ fn configure(directory: &Path, from: &Path, host: &str, port: u16) {
     let text = fs::read_to_string(from).unwrap();
     assert!(text.contains("127.0.0.1:8443"), "{}", from.display());
     let text = text.replace("127.0.0.1:8443", &format!("{host}:{port}")).replace("8443", "0");
+    let text = text.replace("8444", "0");
     fs::write(directory.join("config/doorward.toml"), text).unwrap();
 }
 
-fn serve_in(directory: &Path) -> Guard {
+pub(crate) fn serve_in(directory: &Path) -> Guard {
+    serve_with(directory, &[])
+}
+
+pub(crate) fn serve_with(directory: &Path, words: &[&str]) -> Guard {
+    run_verb(directory, "serve", words)
+}
+
+/// A verb that says `ready` and goes on.
+pub(crate) fn run_verb(directory: &Path, verb: &str, words: &[&str]) -> Guard {
     let mut command = Command::new(DOORWARD);
-    command.current_dir(directory).arg("serve");
+    command.current_dir(directory).arg(verb).args(words);
     Guard::run(command)
 }
 
@@ -231,6 +263,7 @@ fn every_code_is_explained_and_a_typo_finds_its_neighbour() {
     for refusal in doorward::refusal::Refusal::ALL {
         let (code, out, _) = said(&doorward(here, &["explain", refusal.code()]));
         assert!(code == 0 && out.contains(refusal.remedy()) && all.contains(&out), "{out}");
+        assert!(out.contains(refusal.sentence()) && out.contains("\n    example: "), "{out}");
     }
     let (code, out, err) = said(&doorward(here, &["explain", "handshake.expird"]));
     assert_eq!((code, out.as_str()), (1, ""));
@@ -253,9 +286,18 @@ fn a_missing_configuration_says_what_to_do() {
 fn every_configuration_that_is_shipped_starts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(files.len(), 6, "{files:?}");
     for file in files {
+        // These listen on what is handed over, and on an interface: see the tests of systemd and bind.
+        if file.ends_with("systemd.toml") || file.ends_with("lan.toml") {
+            continue;
+        }
+        if file.ends_with("run.toml") && !crate::support::has("python3") {
+            continue;
+        }
         let directory = fresh_clone();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        std::os::unix::fs::symlink(examples, directory.path().join("examples")).unwrap();
         configure(directory.path(), &file, "127.0.0.1", 0);
         serve_in(directory.path()).stop();
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use doorward::client::{Away, Client, ClientError, Connection, Deadlines, server_name};
 use doorward::frame::FrameKind;
+use doorward::handshake::{Pin, Presented};
 use doorward::problem::Fault;
 use doorward::refusal::Room;
 use rcgen::ExtendedKeyUsagePurpose;
+use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, HandshakeKind};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,6 +131,49 @@ async fn a_certificate_for_another_name_is_not_believed() {
     );
     let expecting = client.expecting(server_name("elsewhere.test").unwrap());
     assert_eq!(asking(&expecting).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_than_the_pinned_ones_sees_no_certificate() {
+    let scene = Scene::new();
+    let (certificate, key) = scene.server();
+    let pin = pin_of(&certificate);
+    let (seen, mut shown) = mpsc::unbounded_channel();
+    let acceptor = acceptor((certificate, key), scene.verifier(), rustls::ALL_VERSIONS);
+    let server = Server::plain(move |stream, _| {
+        let (acceptor, seen) = (acceptor.clone(), seen.clone());
+        async move {
+            let refused = acceptor.accept(stream).await.map_err(|error| error.to_string());
+            seen.send(refused.map(|_| ())).unwrap();
+        }
+    })
+    .await;
+    let client = scene.client(&server.target());
+    let other = Pin::from_digest([7; 32]);
+    let error = in_time(client.clone().pinned(vec![other]).connect()).await.unwrap_err();
+    assert_eq!(error.code(), "client.wrong-pin");
+    assert!(error.sentence().contains(&pin.to_string()), "{error}");
+    let refused = in_time(shown.recv()).await.unwrap().unwrap_err();
+    assert!(refused.contains("CertificateUnknown"), "{refused}");
+    in_time(client.pinned(vec![other, pin]).connect()).await.unwrap();
+    assert_eq!(in_time(shown.recv()).await.unwrap(), Ok(()));
+}
+
+/// As `openssl` would say it: the SHA-256 of the public key.
+fn pin_of(certificate: &CertificateDer<'_>) -> Pin {
+    let presented = Presented::read(certificate).unwrap();
+    presented.pin()
+}
+
+#[tokio::test]
+async fn a_pin_is_asked_for_besides_all_the_rest() {
+    let (scene, namesake) = (Scene::new(), Scene::new());
+    let (certificate, key) = namesake.server();
+    let pin = pin_of(&certificate);
+    let acceptor = acceptor((certificate, key), namesake.verifier(), rustls::ALL_VERSIONS);
+    let server = Server::tls(acceptor, echo).await;
+    let client = scene.client(&server.target()).pinned(vec![pin]);
+    assert_eq!(code_of_connecting(&client).await, "client.unknown-authority");
 }
 
 #[tokio::test]

@@ -17,10 +17,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use doorward::address::{AddressGate, NetworkRule};
-use doorward::config::{Config, LogFormat, ServiceKind};
+use doorward::config::{Config, LogFormat, Renewal, ServiceKind};
 use doorward::frame::{Answers, ByteOrder, FrameKind, FramePolicy, LengthWidth, Rate, Text};
 use doorward::handshake::{Hints, Pin, Versions};
+use doorward::place::Place;
 use doorward::problem::{Fault, Problem, Severity};
+use doorward::sandbox::{Effort, SandboxSettings};
+use doorward::service::run::{Keeper, Limits, Streams};
 use doorward::service::{Announce, Upstream};
 use proptest::prelude::*;
 
@@ -32,7 +35,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 128, "files in the corpus");
+    assert_eq!(files.len(), 143, "files in the corpus");
 }
 
 #[test]
@@ -46,7 +49,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 23, "files in the corpus");
+    assert_eq!(files.len(), 28, "files in the corpus");
 }
 
 #[test]
@@ -95,13 +98,14 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 65, "keys of all tables");
+    assert_eq!(named, 85, "keys of all tables");
 }
 
 #[test]
 fn what_is_written_is_what_the_rooms_hold() {
     let config = Config::parse(EVERYTHING, "x.toml").map_err(|all| shown(&all)).unwrap().0;
-    let Config { bind, accept, handshake, services, drain, log, source, admin } = &config;
+    let Config { bind, accept, handshake, services, drain, log, source, admin, certs, .. } =
+        &config;
     assert_eq!(bind.scope().value.to_string(), "scope = [\"10.20.0.0/16\"]");
     let budgets = [accept.strangers, accept.per_source, accept.members];
     assert_eq!(budgets.map(usize::from), [5, 4, 6]);
@@ -117,23 +121,31 @@ fn what_is_written_is_what_the_rooms_hold() {
     assert_eq!((admin.socket.value.to_str().unwrap(), &admin.users[..]), ("e.sock", &[0, 12][..]));
     assert_eq!((source.file.as_deref(), source.watch), (None, false));
     assert_eq!(source.lists, [Path::new("tests/config/lists/offices")]);
+    assert_eq!(certs.directory.value, Path::new("dev"));
+    let place = Place::new("x.toml".into(), 32, 9);
+    let due = Duration::from_secs(12 * 3600);
+    assert_eq!(certs.renewal, Renewal::WhenDue { due, place });
+    let sandbox = &config.sandbox;
+    assert_eq!((sandbox.effort, sandbox.place.line()), (Effort::Whole, 34));
+    let account = [&sandbox.user, &sandbox.group].map(|name| name.as_ref().unwrap().value.as_str());
+    assert_eq!((account, sandbox.write[0].value.to_str()), (["doorward", "door"], Some("logs")));
     let [service, forward, _] = &services[..] else { panic!("{} services", services.len()) };
-    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:31:1".to_owned()));
+    assert_eq!((&*service.name, service.place.to_string()), ("one", "x.toml:40:1".to_owned()));
     let listen: Vec<_> = service.listen.iter().map(|listen| listen.value.to_string()).collect();
     assert_eq!(listen, ["10.20.0.1:9000", "lo port 9001"]);
     assert_eq!(
         rules(&service.address),
         [
-            "10.0.0.0/8 Allow x.toml:37:13",
+            "10.0.0.0/8 Allow x.toml:46:13",
             "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
             "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
             "fd00:1::/32 Allow tests/config/lists/offices:5:1",
-            "10.9.0.0/16 Deny x.toml:38:11"
+            "10.9.0.0/16 Deny x.toml:47:11"
         ]
     );
     let [rule, other] = service.identity.rules() else { panic!("not two rules") };
     assert_eq!(rule.names()[0].value.to_string(), "dns:alice");
-    assert_eq!(rule.names()[0].place.to_string(), "x.toml:42:14");
+    assert_eq!(rule.names()[0].place.to_string(), "x.toml:51:14");
     assert_eq!(rule.from().unwrap()[0].to_string(), "10.5.0.0/16");
     assert_eq!(other.from(), None);
     assert!(matches!(service.kind, ServiceKind::Echo));
@@ -159,6 +171,31 @@ fn what_is_written_of_an_upstream_is_what_is_dialled() {
     assert_eq!(dial.name.to_str(), "db.internal");
     assert_eq!(dial.pin, Some(Pin::from_digest([0; 32])));
     assert_eq!(config.services[2].frame.answers(), Answers::Checked);
+}
+
+#[test]
+fn what_is_written_of_a_program_is_what_it_gets() {
+    let file = Path::new("tests/config/valid/run.toml");
+    let services = Config::read(file).map_err(|all| shown(&all)).unwrap().0.services;
+    let runs: Vec<_> = services
+        .iter()
+        .filter_map(
+            |service| if let ServiceKind::Run(run) = &service.kind { Some(run) } else { None },
+        )
+        .collect();
+    let [full, bare, _] = runs.as_slice() else { panic!("{} programs", runs.len()) };
+    assert_eq!((full.program.value.as_str(), full.program.place.line()), ("python3", 15));
+    assert_eq!(full.arguments, ["server.py", ""]);
+    assert_eq!(full.directory.as_ref().unwrap().value, Path::new("/srv"));
+    let environment: Vec<_> = full.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(environment, ["HOME=/srv", "a_1="]);
+    assert_eq!((full.streams, full.grace), (Streams::Lines, Duration::ZERO));
+    let Limits { memory, cpu, files, programs } = full.limits;
+    assert_eq!((memory, cpu.as_secs(), files, programs.get()), (64 << 30, 24 * 3600, 8, 1));
+    assert_eq!(bare.streams, Streams::Frames);
+    assert_eq!((bare.grace, bare.limits), (Duration::from_secs(2), Limits::default()));
+    assert_eq!((&full.keeper, &bare.limited), (&Keeper::Absent, &None));
+    assert!(matches!(services[0].frame.kind(), FrameKind::LengthPrefixed { .. }));
 }
 
 #[test]
@@ -221,10 +258,14 @@ fn rules(gate: &AddressGate) -> Vec<String> {
 }
 
 fn defaults(config: &Config) -> String {
-    let Config { accept, handshake, services, drain, log, .. } = config;
+    let Config { accept, handshake, services, drain, log, certs, sandbox, .. } = config;
+    let SandboxSettings { effort, place: _, user, group, write } = sandbox;
+    let certs = (&certs.directory.value, &certs.renewal);
     let frame = &services[0].frame;
     let (versions, deadline, hints) = (handshake.versions, handshake.deadline, handshake.hints);
-    format!("{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?}")
+    format!(
+        "{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?} {certs:?} {effort:?} {user:?} {group:?} {write:?}"
+    )
 }
 
 fn assert_unreadable(path: &Path, seen: &str) {
@@ -317,6 +358,15 @@ format = "json"
 [admin]
 socket = "e.sock"
 users = ["root", 12]
+[certs]
+directory = "dev"
+renew = true
+due = "12h"
+[sandbox]
+require = true
+user = "doorward"
+group = "door"
+write = "logs"
 # one
 [[service]]
 name = "one"
@@ -377,20 +427,23 @@ to = "tls:10.0.0.5:8443"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 16] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
     ("[handshake]", "\n[handshake]"),
     ("[accept]", "\n[accept]"),
     ("[server]", "\n[server]"),
+    ("[sandbox]", "\n[sandbox]"),
     ("[audit]", "\n[audit]"),
     ("[admin]", "\n[admin]"),
+    ("[certs]", "\n[certs]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),
     ("[[service]]\n[service.balancers]", "[service.balancers]"),
     ("[[service]]\n[service.frame]", "[service.frame]"),
     (UPSTREAM, "[service.upstream]"),
+    ("[[service]]\nkind = \"run\"\ncommand = \"x\"\n[service.limits]", "# [service.limits]"),
 ];
 
 /// The table of a forward over TLS, which is asked for in such a service alone.

@@ -1,7 +1,8 @@
 //! What some protocols say before TLS, and which protocol is spoken in it.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use doorward::handshake::provider;
 use rustls::version::TLS13;
@@ -129,6 +130,24 @@ async fn postgres_without_tls_or_with_bytes_before_it_is_refused() {
 }
 
 #[tokio::test]
+async fn silence_after_any_answer_runs_into_the_deadline_of_the_handshake() {
+    let set = Set::new();
+    let text = echo(&set, "preamble = \"postgres\"");
+    let mut hall = Hall::of(&text.replace("[handshake]", "[handshake]\ndeadline = \"300ms\""));
+    let to = hall.address("echo");
+    let begins: [&[(&[u8], u8)]; 3] =
+        [&[], &[(&GSSENC_REQUEST, b'N')], &[(&GSSENC_REQUEST, b'N'), (&SSL_REQUEST, b'S')]];
+    for requests in begins {
+        let mut silent = ask(to, requests).await;
+        assert_eq!(hall.verdict().await, "handshake.timeout");
+        drop(silent.read_to_end(&mut Vec::new()).await);
+    }
+    let mut slow = ask(to, &[]).await;
+    slow.write_all(&SSL_REQUEST[..5]).await.unwrap();
+    assert_eq!(hall.verdict().await, "handshake.timeout");
+}
+
+#[tokio::test]
 async fn elsewhere_a_request_of_postgres_is_no_tls() {
     let set = Set::new();
     let mut hall = Hall::open(&set, crate::support::ALICE);
@@ -152,6 +171,31 @@ async fn scripted_upstream(listener: TcpListener) -> String {
     String::from_utf8_lossy(&startup).replace('\0', " ")
 }
 
+/// A forward to a PostgreSQL server, for alice alone.
+fn in_front_of(set: &Set, upstream: SocketAddr) -> Hall {
+    let forward = format!("kind = \"forward\"\nto = \"{upstream}\"\npreamble = \"postgres\"");
+    let service = crate::support::ALICE.replace("kind = \"echo\"", &forward);
+    Hall::of(&format!("{}{service}", set.tables("")))
+}
+
+/// What psql says of this question, with the certificate of this client.
+async fn psql(set: &Set, to: SocketAddr, client: &str, question: &'static str) -> Output {
+    let (chain, key) = set.write_credential(client, &set.client(client));
+    let file = |path: &Path| path.display().to_string();
+    let words = format!(
+        "host=127.0.0.1 port={} user=someone dbname=postgres sslmode=verify-full sslcert={} sslkey={} sslrootcert={}",
+        to.port(),
+        file(&chain),
+        file(&key),
+        file(&set.path("trust.pem"))
+    );
+    let asked = move || {
+        let mut command = Command::new("psql");
+        command.arg(words).args(["-XAtc", question]).env("HOME", "/nonexistent").output().unwrap()
+    };
+    tokio::task::spawn_blocking(asked).await.unwrap()
+}
+
 #[tokio::test]
 async fn psql_verifies_the_server_and_gets_through_with_its_certificate_alone() {
     if !has("psql") {
@@ -159,39 +203,39 @@ async fn psql_verifies_the_server_and_gets_through_with_its_certificate_alone() 
     }
     let set = Set::new();
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let forward = format!(
-        "kind = \"forward\"\nto = \"{}\"\npreamble = \"postgres\"",
-        upstream.local_addr().unwrap()
-    );
-    let service = crate::support::ALICE.replace("kind = \"echo\"", &forward);
-    let mut hall = Hall::of(&format!("{}{service}", set.tables("")));
+    let mut hall = in_front_of(&set, upstream.local_addr().unwrap());
     let to = hall.address("echo");
-    let psql = |credential: &str| {
-        let (chain, key) = set.write_credential(credential, &set.client(credential));
-        let file = |path: &std::path::Path| path.display().to_string();
-        let words = format!(
-            "host=127.0.0.1 port={} user=someone dbname=x sslmode=verify-full sslcert={} sslkey={} sslrootcert={}",
-            to.port(),
-            file(&chain),
-            file(&key),
-            file(&set.path("trust.pem"))
-        );
-        tokio::task::spawn_blocking(move || {
-            Command::new("psql")
-                .arg(words)
-                .args(["-c", "select 0"])
-                .env("HOME", "/nonexistent")
-                .output()
-                .unwrap()
-        })
-    };
-    let stranger = psql("mallory").await.unwrap();
+    let stranger = psql(&set, to, "mallory", "select 0").await;
     assert!(!stranger.status.success());
     assert_eq!(hall.verdict().await, "identity.not-permitted");
     let served = tokio::spawn(scripted_upstream(upstream));
-    let output = psql("alice").await.unwrap();
+    let output = psql(&set, to, "alice", "select 0").await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(served.await.unwrap().contains("user someone"));
     assert_eq!(hall.verdict().await, "left");
+}
+
+#[tokio::test]
+async fn a_real_postgresql_server_answers_through_the_door() {
+    if !crate::postgres::is_there() {
+        return;
+    }
+    let set = Set::new();
+    let server = crate::postgres::Postgres::start();
+    let mut hall = in_front_of(&set, server.at);
+    let to = hall.address("echo");
+    let question = "select repeat('door', 3), count(*) from generate_series(1, 100000)";
+    let answer = loop {
+        // It says that it is there a moment before it is ready.
+        let output = psql(&set, to, "alice", question).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = hall.verdict().await;
+        if output.status.success() {
+            assert_eq!(code, "left");
+            break String::from_utf8(output.stdout).unwrap();
+        }
+        assert!(code == "service.unreachable" || said.contains("starting up"), "{code}: {said}");
+    };
+    assert_eq!(answer, "doordoordoor|100000\n");
 }

@@ -13,10 +13,13 @@ mod support;
 mod accept;
 #[cfg(unix)]
 mod admin;
+mod anchor;
 mod architecture;
 mod audit;
 mod bind;
 mod cli;
+mod explain;
+mod firewall;
 mod client;
 mod certs;
 mod config;
@@ -26,9 +29,27 @@ mod handshake;
 mod peers;
 #[cfg(unix)]
 mod probe;
+mod postgres;
+mod ready;
 mod balancers;
 mod reload;
+mod renewal;
+mod incidents;
 mod inspect;
+// They look into /proc, and count on a keeper.
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod sandbox;
+mod java;
+mod nss;
 mod service;
+#[cfg(unix)]
+mod succession;
+#[cfg(target_os = "linux")]
+mod soak;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod trust;
+mod tunnel;
 mod visitors;

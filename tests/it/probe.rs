@@ -365,7 +365,7 @@ async fn through(weaken: impl FnOnce(&mut Plain)) -> Vec<&'static str> {
     let scene = Scene::new();
     let mut server = Plain::right(&scene.path("certs"));
     weaken(&mut server);
-    let at = server.run().await;
+    let at = server.run();
     let text = scene.strict().replace("127.0.0.1:0", &at.to_string());
     let report = scene.report(&text, aim(PLAIN)).await;
     assert_eq!(
@@ -440,7 +440,7 @@ async fn a_server_that_locks_its_clients_out_in_between_has_proven_nothing() {
     let scene = Scene::new();
     let mut server = Plain::right(&scene.path("certs"));
     server.visits = 6;
-    let at = server.run().await;
+    let at = server.run();
     let text = scene.strict().replace("127.0.0.1:0", &at.to_string());
     let report = scene.report(&text, aim(PLAIN)).await;
     assert!(report.honest_failure.is_some() && !report.all_held());

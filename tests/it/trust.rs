@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use doorward::handshake::{Handshake, HandshakeSettings, Hints, Loaded, Presented, Versions};
-use doorward::pki::{Authority, AuthorityOptions, Reason, Revocation, RevocationList};
+use doorward::pki::{
+    Authority, AuthorityOptions, Credential, Options, Reason, Revocation, RevocationList,
+};
 use doorward::place::{Place, Written};
 use doorward::problem::{Problem, Severity};
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 
 use crate::support::hall::server;
@@ -155,4 +157,57 @@ fn the_authoritys_key_beside_a_server_for_others_refuses_the_start() {
     assert_eq!(codes(&warnings), ["handshake.authority-key"]);
     let wider = local.replace("[bind]\n", "[bind]\nscope = [\"127.0.0.0/8\"]\n");
     assert_eq!(errors(&wider), ["handshake.authority-key"]);
+}
+
+/// Chains of every kind at every time: a handshake that has seen them all before says what a fresh one says.
+#[test]
+fn a_chain_that_was_verified_before_is_judged_as_if_it_were_new() {
+    let set = Set::new();
+    let second =
+        Authority::create(&AuthorityOptions { days: 2, ..AuthorityOptions::default() }).unwrap();
+    let (alice, short) = (set.client("alice"), Options { days: 3, ..Options::default() });
+    let short = set.authority.client(&"bob".parse().unwrap(), short).unwrap();
+    // It outlives its authority, which ours never does.
+    let below = second.sign(&set.draft("carol")).unwrap();
+    let trust = set.authority.trust_pem() + &second.trust_pem();
+    set.write("trust.pem", trust.as_bytes());
+    let published = |number: u64, revoked: &[&Credential]| {
+        let ends = days(10);
+        let list = revoked.iter().fold(RevocationList::new(number).until(ends), |list, one| {
+            let now = OffsetDateTime::now_utc();
+            list.revoking(Revocation::new(one.serial().clone(), Reason::KeyCompromise, now))
+        });
+        let others = RevocationList::new(number).until(ends).sign_pem(&second).unwrap();
+        set.write(
+            "crl.pem",
+            [list.sign_pem(&set.authority).unwrap().as_bytes(), others.as_bytes()]
+                .concat()
+                .as_slice(),
+        );
+    };
+    let load = || {
+        let crl = vec![Written::new(set.path("crl.pem"), Place::in_code("test"))];
+        let settings = HandshakeSettings { crl, ..settings(&set) };
+        Handshake::load(&settings, UnixTime::now()).unwrap().handshake
+    };
+    let chains: Vec<_> = [&alice, &short, &below].map(|one| one.chain().to_vec()).into();
+    let judged = |room: &Handshake, chain: &[CertificateDer<'static>], hours: i64| {
+        let now = UnixTime::now().as_secs().checked_add_signed(hours * 3600).unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        room.judge_again(chain, now).map_err(|refused| refused.code())
+    };
+    published(2, &[]);
+    let warm = load();
+    let hours = [0, 70, 73, 100, -24, 1, 238, 242, 300, 0, 500, 2400, -10, 90_000, 2];
+    let mut seen = std::collections::BTreeSet::new();
+    for hours in hours {
+        for chain in &chains {
+            let (before, fresh) = (judged(&warm, chain, hours), judged(&load(), chain, hours));
+            assert_eq!(before, fresh, "after {hours} hours");
+            seen.insert(fresh);
+        }
+    }
+    assert!(seen.len() > 3, "{seen:?}");
+    published(3, &[&alice]);
+    assert_eq!(judged(&load(), &chains[0], 0), Err("handshake.revoked"));
 }

@@ -9,7 +9,8 @@ use doorward::problem::{Fault, Problem};
 use doorward::proof::{Trial, prove};
 use serde_json::json;
 
-use super::{Directory, Done, Exit, day, moment, near, screen, word};
+use super::passphrase::Source;
+use super::{Directory, Done, Exit, block_on, day, moment, near, screen, word};
 
 /// Makes an authority, a server certificate, client certificates and a revocation list, and proves them.
 ///
@@ -45,6 +46,8 @@ pub(super) struct Args {
     /// What becomes of the authority's key.
     #[arg(long, value_enum, default_value_t = KeyCare::Plain)]
     ca_key: KeyCare,
+    #[command(flatten)]
+    passphrase: Source,
     /// Print what was made and proven as JSON.
     #[arg(long)]
     json: bool,
@@ -54,20 +57,17 @@ pub(super) struct Args {
 enum KeyCare {
     /// Write it, readable by its owner only.
     Plain,
+    /// Write it encrypted with a passphrase, which everything that signs asks for.
+    Encrypted,
     /// Never write it: nothing more can be issued, renewed or revoked.
     Discard,
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let plan = plan(args);
+    let plan = plan(args)?;
     let (store, authority) = Store::create_with_authority(&args.directory.dir, &plan)?;
     let layout = store.layout();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            let message = format!("the certificates are made but not proven: {error}");
-            Problem::error(Fault::CertsCryptography, message, "look at the limits of this user")
-        })?;
-    let trials = runtime.block_on(prove(layout, &plan, &authority))?;
+    let trials = block_on(prove(layout, &plan, &authority))??;
     let proven = !trials.is_empty() && trials.iter().all(Trial::is_right);
     if args.json {
         screen::say(json!({
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> Done {
     Ok(Exit::Failed)
 }
 
-fn plan(args: &Args) -> Plan {
+fn plan(args: &Args) -> Result<Plan, Problem> {
     let mut clients: Vec<ClientIdentity> = Vec::new();
     for name in &args.clients {
         if !clients.iter().any(|client| client.name() == name) {
@@ -114,16 +114,27 @@ fn plan(args: &Args) -> Plan {
     plan.authority.days = args.ca_days;
     plan.leaf.key = args.key;
     plan.leaf.days = args.days;
-    plan.authority_key = match args.ca_key {
+    plan.authority_key = authority_key(args)?;
+    Ok(plan)
+}
+
+fn authority_key(args: &Args) -> Result<AuthorityKey, Problem> {
+    let care = match args.ca_key {
+        KeyCare::Encrypted => return args.passphrase.choose().map(AuthorityKey::Encrypted),
         KeyCare::Plain => AuthorityKey::Kept,
         KeyCare::Discard => AuthorityKey::Discarded,
     };
-    plan
+    if args.passphrase.is_written() {
+        let message = "a passphrase was given for a key that is not encrypted";
+        let remedy = "add --ca-key encrypted, or leave --passphrase-file out";
+        return Err(Problem::error(Fault::CertsBadOption, message, remedy));
+    }
+    Ok(care)
 }
 
 fn store_key(plan: &Plan, layout: &Layout) -> Option<std::path::PathBuf> {
-    match plan.authority_key {
-        AuthorityKey::Kept => Some(layout.authority_key()),
+    match &plan.authority_key {
+        AuthorityKey::Kept | AuthorityKey::Encrypted(_) => Some(layout.authority_key()),
         AuthorityKey::Discarded => None,
     }
 }
@@ -132,7 +143,13 @@ fn print_made(plan: &Plan, layout: &Layout, until: &str) {
     let constraints = &plan.authority.constraints;
     screen::say(format_args!("authority  until {until}, for {constraints}"));
     match store_key(plan, layout) {
-        Some(key) => screen::say(format_args!("its key    {}, which no service needs", near(&key))),
+        Some(key) => {
+            let how = match &plan.authority_key {
+                AuthorityKey::Encrypted(_) => "encrypted, ",
+                AuthorityKey::Kept | AuthorityKey::Discarded => "",
+            };
+            screen::say(format_args!("its key    {}, {how}which no service needs", near(&key)));
+        }
         None => screen::say("its key    discarded: nothing more can be issued, renewed or revoked"),
     }
     screen::say(format_args!("trust      {}, the file to hand to peers", near(&layout.trust())));

@@ -9,13 +9,14 @@ use doorward::pki::{
 use doorward::problem::{Fault, Problem};
 use serde_json::json;
 
-use super::{Directory, Done, Exit, day, moment, near, screen, word};
+use super::passphrase::Signing;
+use super::{Done, Exit, day, moment, near, screen, word};
 
 /// Issues a certificate for a server: DIR/server/HOST/{chain,key}.pem, under the first name.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// Its names and addresses, the one it is filed under first.
     #[arg(value_name = "HOST|IP", required = true, value_parser = word::<HostName>)]
     hosts: Vec<HostName>,
@@ -29,7 +30,7 @@ pub(super) struct ServerArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// Its name, one word such as alice.
     #[arg(value_name = "NAME", value_parser = word::<ClientName>)]
     name: ClientName,
@@ -61,7 +62,7 @@ enum Alternative {
 }
 
 pub(super) fn server(args: &ServerArgs) -> Done {
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     let place = store.issue_server(&args.hosts, args.kind.options())?;
     let names: Vec<_> = args.hosts.iter().map(HostName::typed).collect();
     say(&place, &names, args.kind.json)
@@ -80,7 +81,7 @@ pub(super) fn client(args: &ClientArgs) -> Done {
             Alternative::Spiffe(id) => identity.with_spiffe(id.clone()),
         };
     }
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     let place = store.issue_client(&identity, args.kind.options())?;
     say(&place, &identity.typed_names(), args.kind.json)
 }

@@ -3,15 +3,18 @@
 mod issue;
 mod init;
 mod r#break;
+mod check;
 mod doctor;
 mod inspect;
 mod lint;
 mod list;
 mod needs_renewal;
 mod p12;
+mod passphrase;
 mod renew;
 mod revoke;
 mod sign;
+mod trust;
 mod verify;
 
 use std::fmt::Display;
@@ -19,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use doorward::pki::Store;
-use doorward::problem::Problem;
+use doorward::problem::{Fault, Problem};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -45,6 +48,7 @@ enum Verb {
     Sign(sign::Args),
     P12(p12::Args),
     NeedsRenewal(needs_renewal::Args),
+    Trust(trust::Args),
     /// Explain what a file holds or a server shows: certificates, requests, revocation lists.
     Inspect(inspect::Args),
     /// Judge a file by RFC 5280 and by what strict verifiers refuse.
@@ -53,6 +57,7 @@ enum Verb {
     Doctor(doctor::Args),
     /// Make certificates that are wrong on purpose.
     Break(r#break::Args),
+    Check(check::Args),
     /// Verify a chain as the other side of a handshake would.
     Verify(verify::Args),
 }
@@ -69,10 +74,12 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Sign(args) => sign::run(args),
         Verb::P12(args) => p12::run(args),
         Verb::NeedsRenewal(args) => Ok(needs_renewal::run(args)),
+        Verb::Trust(args) => trust::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Break(args) => r#break::run(args),
+        Verb::Check(args) => check::run(args),
         Verb::Verify(args) => verify::run(args),
     };
     done.unwrap_or_else(|problem| {
@@ -93,6 +100,16 @@ impl Directory {
     fn open(&self) -> Result<Store, Problem> {
         Store::open(&self.dir)
     }
+}
+
+/// Runs what shakes hands in memory.
+fn block_on<F: Future>(future: F) -> Result<F::Output, Problem> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            let message = format!("the certificates cannot be tried: {error}");
+            Problem::error(Fault::CertsCryptography, message, "look at the limits of this user")
+        })?;
+    Ok(runtime.block_on(future))
 }
 
 /// How a verb ends that did not fail on the way.

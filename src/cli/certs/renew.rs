@@ -5,7 +5,8 @@ use doorward::problem::Problem;
 use serde_json::json;
 use time::Duration;
 
-use super::{Directory, Done, Exit, day, is_due, moment, near, screen, span};
+use super::passphrase::Signing;
+use super::{Done, Exit, day, is_due, moment, near, screen, span};
 
 /// Issues servers and clients anew: new keys of the same kind, the same names, as long a life.
 ///
@@ -16,7 +17,7 @@ use super::{Directory, Done, Exit, day, is_due, moment, near, screen, span};
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(super) struct Args {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// A client, the first name of a server, or a serial number; client/NAME or server/HOST where it could be both.
     #[arg(value_name = "NAME", group = "which")]
     name: Option<String>,
@@ -35,7 +36,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     let mut renewed = Vec::new();
     let mut exit = Exit::Fine;
     for filed in chosen(args, &store)? {

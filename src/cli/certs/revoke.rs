@@ -3,7 +3,8 @@
 use doorward::pki::{Reason, RevocationList, Store, Target};
 use serde_json::json;
 
-use super::{Directory, Done, Exit, near, screen, word};
+use super::passphrase::Signing;
+use super::{Done, Exit, near, screen, word};
 
 /// Revokes every certificate of a client or server, or one by its number, and publishes a new list.
 ///
@@ -11,7 +12,7 @@ use super::{Directory, Done, Exit, near, screen, word};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// A client, the first name of a server, or a serial number; client/NAME or server/HOST where it could be both.
     #[arg(value_name = "NAME|SERIAL")]
     name: String,
@@ -30,14 +31,14 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct CrlArgs {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// Print where it is as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     let target = Target::find(&args.name, &store.list()?)?;
     let revoked = store.revoke(&target, args.reason)?;
     let list = store.layout().revocations();
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args) -> Done {
 }
 
 pub(super) fn crl(args: &CrlArgs) -> Done {
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     store.publish_revocations()?;
     if args.json {
         screen::say(json!({

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use doorward::pki::{Request, Role};
 use serde_json::json;
 
-use super::{Directory, Done, Exit, day, moment, near, screen};
+use super::passphrase::Signing;
+use super::{Done, Exit, day, moment, near, screen};
 
 /// Signs a certificate signing request (PKCS#10, PEM or DER), and writes the chain beside it.
 ///
@@ -16,7 +17,7 @@ use super::{Directory, Done, Exit, day, moment, near, screen};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    directory: Directory,
+    signing: Signing,
     /// The request.
     #[arg(value_name = "CSR")]
     request: PathBuf,
@@ -43,7 +44,7 @@ enum As {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let store = args.directory.open()?;
+    let store = args.signing.open()?;
     let request = Request::open(&args.request)?;
     let role = match args.role {
         As::Server => Role::Server,

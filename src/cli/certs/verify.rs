@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use doorward::pki::HostName;
 use doorward::pki::keyfile::{read_chain, read_crls, read_key};
-use doorward::pki::verdict::{Objected, Purpose, Question};
+use doorward::pki::lint::Verifier;
+use doorward::pki::verdict::{Foreseen, Purpose, Question};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Revocation lists; with one, every issuer in the chain needs one.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+    /// By whose rules. For all but doorward the verdict is foreseen from what is known of them: nobody is asked.
+    #[arg(long = "for", value_enum, value_name = "VERIFIER", default_value = "doorward")]
+    verifier: Whose,
     /// The private key that has to belong to it.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -45,6 +49,45 @@ enum Role {
     Server,
     /// It stands for a client.
     Client,
+}
+
+/// Whose rules decide.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Whose {
+    /// This program, which asks more of clients than rustls does.
+    Doorward,
+    /// rustls with webpki.
+    Rustls,
+    /// OpenSSL with the defaults of a current Linux distribution.
+    Openssl,
+    /// The same, asked to be strict.
+    OpensslStrict,
+    /// Python from 3.13 on, which is strict by default.
+    Python313,
+    /// Node.js.
+    Node,
+    /// GnuTLS, as curl and wget of some distributions use it.
+    Gnutls,
+    /// Go's crypto/x509.
+    Go,
+    /// macOS and iOS.
+    Apple,
+}
+
+impl Whose {
+    fn verifier(self) -> Verifier {
+        match self {
+            Self::Doorward => Verifier::Doorward,
+            Self::Rustls => Verifier::Rustls,
+            Self::Openssl => Verifier::OpenSsl,
+            Self::OpensslStrict => Verifier::OpenSslStrict,
+            Self::Python313 => Verifier::Python313,
+            Self::Node => Verifier::Node,
+            Self::Gnutls => Verifier::GnuTls,
+            Self::Go => Verifier::Go,
+            Self::Apple => Verifier::Apple,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Done {
@@ -64,39 +107,47 @@ pub(super) fn run(args: &Args) -> Done {
     }
     let now = OffsetDateTime::now_utc();
     let question = Question { purpose, trust: &trust, lists: &lists, key: None, now };
-    let mut verdict = question.judge(&chain);
+    let verifier = args.verifier.verifier();
+    let mut verdict = question.foresee(verifier, &chain);
     // What is wrong with the certificate says more than that its key cannot even be loaded.
     if let (Ok(()), Some(path)) = (&verdict, &args.key) {
         let key = read_key(path)?;
-        verdict = Question { key: Some(&key), ..question }.judge(&chain);
+        verdict = Question { key: Some(&key), ..question }.foresee(verifier, &chain);
     }
     Ok(tell(args, verdict))
 }
 
-fn tell(args: &Args, verdict: Result<(), Objected>) -> Exit {
+fn tell(args: &Args, verdict: Result<(), Foreseen>) -> Exit {
     let exit = if verdict.is_ok() { Exit::Fine } else { Exit::Failed };
     let role = match args.role {
         Role::Server => "server",
         Role::Client => "client",
     };
     if args.json {
-        let objected = verdict.err();
+        let refused = verdict.err();
         screen::say(json!({
             "file": args.file.display().to_string(),
             "as": role,
-            "believed": objected.is_none(),
-            "code": objected.as_ref().map(|objected| objected.objection().code()),
-            "by": objected.as_ref().map(|objected| objected.by().word()),
-            "detail": objected.as_ref().map(Objected::detail),
+            "for": args.verifier.verifier().word(),
+            "believed": refused.is_none(),
+            "code": refused.as_ref().map(Foreseen::code),
+            "by": refused.as_ref().map(|refused| refused.by().word()),
+            "detail": refused.as_ref().map(Foreseen::detail),
         }));
         return exit;
     }
-    if let Err(objected) = verdict {
-        screen::say(format_args!("{}: {objected}", args.file.display()));
+    if let Err(refused) = verdict {
+        screen::say(format_args!("{}: {refused}", args.file.display()));
         return exit;
     }
     let lists = if args.crl.is_empty() { "; nobody asked whether it is revoked" } else { "" };
-    screen::say(format_args!("{}: believed as a {role}{lists}", args.file.display()));
+    let verifier = args.verifier.verifier();
+    let by = if verifier == Verifier::Doorward {
+        String::new()
+    } else {
+        format!(" by {}, as far as its rules are known", verifier.word())
+    };
+    screen::say(format_args!("{}: believed as a {role}{by}{lists}", args.file.display()));
     exit
 }
 

@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use doorward::address::{AddressGate, Effect};
 use doorward::bind::Interfaces;
-use doorward::config::{Config, ServiceConfig};
+use doorward::config::{Config, ServiceConfig, ServiceKind};
 use doorward::frame::{FrameKind, FramePolicy};
 use doorward::handshake::Versions;
 use doorward::identity::IdentityGate;
+use doorward::sandbox::Sandbox;
 use doorward::server::Server;
+use doorward::service::run::{Limits, Run};
 
 use crate::cli::screen;
 
 /// Prints what an operator wants to read before walking away.
-pub(super) fn print(config: &Config, server: &Server, file: &Path) {
+pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &Path) {
     let version = env!("CARGO_PKG_VERSION");
     screen::say(format_args!("doorward {version} with {}", file.display()));
     let interfaces = Interfaces::of_this_host().ok();
@@ -32,7 +34,20 @@ pub(super) fn print(config: &Config, server: &Server, file: &Path) {
     if let Some(admin) = &config.admin {
         line("admin", &format!("{} for this user and root", admin.socket.value.display()));
     }
+    for text in sandbox.report().lines() {
+        line("sandbox", &text);
+    }
     screen::say("ready");
+}
+
+/// What is open, in one line for the service manager.
+pub(super) fn status(listeners: impl Iterator<Item = (Arc<str>, SocketAddr)>) -> String {
+    let mut open: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
+    for (service, address) in listeners {
+        open.entry(service).or_default().push(address.to_string());
+    }
+    let services = open.into_iter().map(|(name, at)| format!("{name} at {}", at.join(", ")));
+    format!("guarding {}", services.collect::<Vec<_>>().join("; "))
 }
 
 fn print_service(
@@ -52,6 +67,20 @@ fn print_service(
         line("identity", &name);
     }
     line("frame", &frame_of(&service.frame));
+    if let ServiceKind::Run(run) = &service.kind {
+        line("service", &limits_of(run));
+    }
+}
+
+/// What programs may use up, where somebody holds them to it.
+fn limits_of(run: &Run) -> String {
+    let Limits { memory, cpu, files, programs } = run.limits;
+    let each = if run.keeper.holds() {
+        format!("each process with {} MiB, {cpu:?} of processor time, {files} files", memory >> 20)
+    } else {
+        "without limits: nothing watches over them".to_owned()
+    };
+    format!("at most {programs} programs, {each}")
 }
 
 fn print_hall(config: &Config, server: &Server) {

@@ -1,6 +1,8 @@
 //! Every lint there is: its code, how bad it is, who refuses it, and what to do.
 
-use super::Verifier::{self, Apple, Doorward, Everyone, Go, OpenSslStrict, Python313, Rustls};
+use super::Verifier::{
+    self, Apple, Doorward, Everyone, Go, OpenSsl, OpenSslStrict, Python313, Rustls,
+};
 use crate::problem::Severity::{self, Error, Warning};
 
 macro_rules! lints {
@@ -90,7 +92,7 @@ lints! {
     UnknownCritical, "lint.unknown-critical", Error, [Everyone],
         "It has a critical extension that is unknown here, so it must be refused.",
         "Issue it without the extension, or not critical.";
-    DuplicateExtension, "lint.duplicate-extension", Error, [Rustls Doorward OpenSslStrict Python313 Go],
+    DuplicateExtension, "lint.duplicate-extension", Error, [Rustls Doorward OpenSsl OpenSslStrict Python313 Go],
         "An extension is there twice.",
         "Issue it again with one of each.";
     UnreadableExtension, "lint.unreadable-extension", Error, [OpenSslStrict Python313],

@@ -60,10 +60,16 @@ pub enum Verifier {
     Doorward,
     /// rustls with webpki.
     Rustls,
+    /// `OpenSSL`, as it is by default on a current system.
+    OpenSsl,
     /// `OpenSSL` with `-x509_strict`.
     OpenSslStrict,
     /// Python from 3.13 on, whose default is `VERIFY_X509_STRICT`.
     Python313,
+    /// Node.js.
+    Node,
+    /// `GnuTLS`.
+    GnuTls,
     /// Go's crypto/x509.
     Go,
     /// macOS and iOS.
@@ -78,8 +84,11 @@ impl Verifier {
             Self::Everyone => "every verifier",
             Self::Doorward => "doorward",
             Self::Rustls => "rustls",
+            Self::OpenSsl => "openssl",
             Self::OpenSslStrict => "openssl -x509_strict",
             Self::Python313 => "Python 3.13",
+            Self::Node => "Node",
+            Self::GnuTls => "GnuTLS",
             Self::Go => "Go",
             Self::Apple => "Apple",
         }

@@ -1,5 +1,6 @@
 //! The verdict on a chain: what rustls says of it, and what this program asks beyond that.
 
+mod foreseen;
 mod objection;
 
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use webpki::{CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationOptions};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub use foreseen::Foreseen;
 pub use objection::{Objected, Objection};
 
 use crate::pki::name::HostName;

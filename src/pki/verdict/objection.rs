@@ -100,6 +100,11 @@ impl Objected {
         self.by
     }
 
+    /// The same objection of somebody else.
+    pub(super) fn said_by(self, by: Verifier) -> Self {
+        Self { by, ..self }
+    }
+
     /// In the words of whoever says so.
     #[must_use]
     pub fn detail(&self) -> &str {

@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 pub use kind::Kind;
 
 use crate::pki::disk::{self, Secrecy};
+use crate::pki::lint::Verifier;
 use crate::pki::name::HostName;
 use crate::pki::pem;
-use crate::pki::verdict::{Objected, Purpose, Question};
+use crate::pki::verdict::{Foreseen, Objected, Purpose, Question};
 use crate::problem::{Fault, Problem};
 
 /// What a server would show and a client would trust, with one defect or with none.
@@ -75,6 +76,17 @@ impl Exhibit {
         let trust = std::slice::from_ref(&self.trust);
         let (lists, key) = (self.lists.as_slice(), Some(&self.key));
         Question { purpose, trust, lists, key, now }.judge(&self.chain)
+    }
+
+    /// What another verifier would say of its chain, revocation included and the key left out.
+    ///
+    /// # Errors
+    /// The reason, as [`Question::foresee`].
+    pub fn foresee(&self, verifier: Verifier, now: OffsetDateTime) -> Result<(), Foreseen> {
+        let purpose = Purpose::Server(Some(self.host.clone()));
+        let trust = std::slice::from_ref(&self.trust);
+        let lists = self.lists.as_slice();
+        Question { purpose, trust, lists, key: None, now }.foresee(verifier, &self.chain)
     }
 
     /// Writes `trust.pem`, `chain.pem`, `key.pem`, `crl.pem` and a `README.md` into a new directory named by

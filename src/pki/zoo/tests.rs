@@ -6,40 +6,66 @@ use super::*;
 use crate::pki::document::Document;
 use crate::pki::lint::{self, Finding, Verifier};
 
-/// Every exhibit: what OpenSSL (as strict as it can be), Python (as 3.13 is by default) and Node say of it.
-const TABLE: &[(Kind, &str, &str, &str)] = &[
-    (Kind::Expired, "certificate has expired", "certificate has expired", "CERT_HAS_EXPIRED"),
+/// An exhibit, and what the others say of it.
+type Row = (Kind, &'static str, &'static str, &'static str, &'static str);
+
+/// Every exhibit: what OpenSSL (as strict as it can be), Python (as 3.13 is by default), Node and GnuTLS say of it.
+const TABLE: &[Row] = &[
+    (
+        Kind::Expired,
+        "certificate has expired",
+        "certificate has expired",
+        "CERT_HAS_EXPIRED",
+        "The certificate chain uses expired certificate.",
+    ),
     (
         Kind::NotYetValid,
         "certificate is not yet valid",
         "certificate is not yet valid",
         "CERT_NOT_YET_VALID",
+        "The certificate chain uses not yet valid certificate.",
     ),
     (
         Kind::WrongHost,
         "hostname mismatch",
         "Hostname mismatch, certificate is not valid for 'localhost'.",
         "ERR_TLS_CERT_ALTNAME_INVALID",
+        "The name in the certificate does not match the expected.",
     ),
     (
         Kind::WrongRole,
         "unsuitable certificate purpose",
         "unsuitable certificate purpose",
         "INVALID_PURPOSE",
+        "The certificate chain does not match the intended purpose.",
     ),
-    (Kind::SelfSigned, "self-signed certificate", "self-signed certificate", "UNABLE_TO_GET_CRL"),
+    (
+        Kind::SelfSigned,
+        "self-signed certificate",
+        "self-signed certificate",
+        "UNABLE_TO_GET_CRL",
+        "The certificate issuer is unknown.",
+    ),
     (
         Kind::UnknownAuthority,
         "unable to get local issuer certificate",
         "unable to get local issuer certificate",
         "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+        "The certificate issuer is unknown.",
     ),
-    (Kind::Revoked, "certificate revoked", "certificate revoked", "CERT_REVOKED"),
-    (Kind::MissingSan, "fine", "fine", "fine"),
+    (
+        Kind::Revoked,
+        "certificate revoked",
+        "certificate revoked",
+        "CERT_REVOKED",
+        "The certificate chain is revoked.",
+    ),
+    (Kind::MissingSan, "fine", "fine", "fine", "fine"),
     (
         Kind::MissingAki,
         "Missing Authority Key Identifier",
         "Missing Authority Key Identifier",
+        "fine",
         "fine",
     ),
     (
@@ -47,31 +73,36 @@ const TABLE: &[(Kind, &str, &str, &str)] = &[
         "permitted subtree violation",
         "permitted subtree violation",
         "UNSPECIFIED",
+        "The certificate chain violates the signer's constraints.",
     ),
     (
         Kind::PathTooLong,
         "path length constraint exceeded",
         "path length constraint exceeded",
         "PATH_LENGTH_EXCEEDED",
+        "The certificate chain violates the signer's constraints.",
     ),
-    (Kind::WeakKey, "EE certificate key too weak", "load: EE_KEY_TOO_SMALL", "fine"),
+    (Kind::WeakKey, "EE certificate key too weak", "load: EE_KEY_TOO_SMALL", "fine", "fine"),
     (
         Kind::MismatchedKey,
         "fine",
         "load: KEY_VALUES_MISMATCH",
         "load: ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+        "fine",
     ),
     (
         Kind::ChainIncomplete,
         "unable to get local issuer certificate",
         "unable to get local issuer certificate",
         "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+        "The certificate issuer is unknown.",
     ),
     (
         Kind::ChainReversed,
         "unsuitable certificate purpose",
         "load: KEY_VALUES_MISMATCH",
         "load: ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+        "The certificate chain violates the signer's constraints.",
     ),
 ];
 
@@ -90,6 +121,25 @@ fn openssl(place: &Path, host: &str) -> String {
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     let first = said.lines().find_map(|line| line.split_once("lookup: "));
     first.map_or(said.clone(), |(_, words)| words.to_owned())
+}
+
+/// What GnuTLS objects first, in its words, asked by its own tool.
+fn gnutls(place: &Path, host: &str) -> String {
+    let run = Command::new("certtool")
+        .current_dir(place)
+        .args(["--verify", "--load-ca-certificate", "trust.pem", "--load-crl", "crl.pem"])
+        .args(["--infile", "chain.pem", "--verify-purpose", "1.3.6.1.5.5.7.3.1"])
+        .args(["--verify-hostname", host])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let last = said.lines().rfind(|line| line.starts_with("Chain verification output: "));
+    let Some((_, words)) = last.and_then(|line| line.split_once("NOT trusted. ")) else {
+        assert!(run.status.success(), "{said}");
+        return "fine".to_owned();
+    };
+    let first = words.find(". ").map_or(words, |end| &words[..=end]);
+    first.trim().to_owned()
 }
 
 /// What a script says that shakes hands with itself over these files.
@@ -166,7 +216,7 @@ fn version(program: &str) -> Option<String> {
 
 /// The table holds the words of these versions; others have other words.
 fn is_recorded(program: &str) -> bool {
-    let recorded = ["OpenSSL 3.0", "Python 3.11", "v20."];
+    let recorded = ["OpenSSL 3.0", "Python 3.11", "v20.", "certtool 3.7"];
     let Some(version) = version(program) else { return false };
     let known = recorded.iter().any(|known| version.starts_with(known));
     if !known {
@@ -197,7 +247,7 @@ fn every_exhibit_is_refused_for_its_one_defect_and_passes_without_it() {
 #[test]
 fn other_programs_say_of_each_exhibit_what_the_table_says() {
     let mut wrong = Vec::new();
-    for (kind, by_openssl, by_python, by_node) in TABLE {
+    for (kind, by_openssl, by_python, by_node, by_gnutls) in TABLE {
         let dir = tempfile::tempdir().unwrap();
         let exhibit = Exhibit::make(*kind, Defect::Present).unwrap();
         let (place, host) = (exhibit.write(dir.path()).unwrap(), words(exhibit.host()));
@@ -215,10 +265,39 @@ fn other_programs_say_of_each_exhibit_what_the_table_says() {
         if is_recorded("node") {
             compare("node", script("node", NODE, &place, &host), by_node);
         }
+        if is_recorded("certtool") {
+            compare("certtool", gnutls(&place, &host), by_gnutls);
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let kinds: Vec<_> = TABLE.iter().map(|(kind, ..)| *kind).collect();
     assert_eq!(kinds, Kind::ALL);
+}
+
+#[test]
+fn what_is_foreseen_of_other_programs_is_what_they_say() {
+    for (kind, by_openssl, by_python, by_node, by_gnutls) in TABLE {
+        let broken = Exhibit::make(*kind, Defect::Present).unwrap();
+        let said = [
+            (Verifier::OpenSslStrict, by_openssl),
+            (Verifier::Python313, by_python),
+            (Verifier::Node, by_node),
+            (Verifier::GnuTls, by_gnutls),
+        ];
+        for (verifier, said) in said {
+            // What a server does not even load, a client never sees.
+            if said.starts_with("load: ") {
+                continue;
+            }
+            let foreseen = broken.foresee(verifier, OffsetDateTime::now_utc());
+            assert_eq!(foreseen.is_ok(), *said == "fine", "{kind} {verifier:?} {foreseen:?}");
+            assert!(foreseen.err().is_none_or(|refused| refused.by() == verifier), "{kind}");
+        }
+        let mended = Exhibit::make(*kind, Defect::Absent).unwrap();
+        for verifier in [Verifier::Rustls, Verifier::OpenSsl, Verifier::Go, Verifier::Apple] {
+            assert_eq!(mended.foresee(verifier, OffsetDateTime::now_utc()), Ok(()), "{kind}");
+        }
+    }
 }
 
 #[test]
@@ -235,6 +314,9 @@ fn other_programs_take_each_exhibit_without_its_defect() {
         }
         if is_there("node") {
             assert_eq!(script("node", NODE, &place, &host), "fine", "{kind}");
+        }
+        if is_there("certtool") {
+            assert_eq!(gnutls(&place, &host), "fine", "{kind}");
         }
     }
 }

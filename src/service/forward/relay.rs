@@ -3,20 +3,23 @@
 //! Each direction holds one read's worth of bytes and reads no more until they are written, so a side
 //! that does not read makes the other side wait instead of filling memory.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
+use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Line, said_in_tls};
 use crate::frame::Decoder;
 use crate::refusal::{Refusal, Refused};
-use crate::service::{FrameReader, FrameWriter, Frames};
+use crate::service::{FrameReader, FrameWriter, Frames, give_back};
 
 /// Relays a session until both sides have ended theirs, or one of them breaks.
 pub(super) async fn relay(frames: &mut Frames, upstream: Line) -> Result<(), Refused> {
@@ -98,17 +101,11 @@ impl<R: AsyncRead + Unpin> Down<'_, R> {
         let mut room = SMALLEST_READ;
         loop {
             let wanted = self.judge.as_ref().map_or(room, |judge| judge.wanted(&buffer).min(room));
-            buffer.reserve(wanted);
-            let mut limited = (&mut buffer).limit(wanted.max(1));
-            match timeout(self.idle, self.upstream.read_buf(&mut limited)).await {
+            match timeout(self.idle, read(&mut self.upstream, &mut buffer, wanted.max(1))).await {
                 Ok(Ok(0)) => return self.finish(&mut buffer).await,
                 Ok(Ok(read)) => {
                     self.pass(&mut buffer).await?;
                     room = next_room(room, read);
-                    if room == SMALLEST_READ && buffer.is_empty() {
-                        // A session that says little gives back what its last rush needed.
-                        buffer = BytesMut::new();
-                    }
                 }
                 Ok(Err(error)) => return Err(broke_off(&error)),
                 // While the visitor may still speak, its own idle deadline decides.
@@ -149,6 +146,22 @@ impl<R: AsyncRead + Unpin> Down<'_, R> {
         self.ending.answered_all.cancel();
         self.writer.close().await
     }
+}
+
+/// Reads at most so much, and holds nothing while there is nothing.
+async fn read<R>(from: &mut R, into: &mut BytesMut, most: usize) -> io::Result<usize>
+where
+    R: AsyncRead + Unpin,
+{
+    poll_fn(|cx| {
+        into.reserve(most);
+        let read = poll_read_buf(Pin::new(from), cx, &mut into.limit(most));
+        if read.is_pending() {
+            give_back(into);
+        }
+        read
+    })
+    .await
 }
 
 fn bad_answer(refused: &Refused) -> Refused {

@@ -72,7 +72,7 @@ impl Plain {
     }
 
     /// Serves until the test ends.
-    pub(crate) async fn run(self) -> SocketAddr {
+    pub(crate) fn run(self) -> SocketAddr {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_port(self.shared).unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -104,7 +104,9 @@ impl Plain {
         roots.add(read_chain(&file("trust.pem")).unwrap().remove(0)).unwrap();
         let crls = match self.verify {
             Verify::Revoked => Vec::new(),
-            _ => read_crls(&file("ca/crl.pem")).unwrap(),
+            Verify::Everything | Verify::Nothing | Verify::IfShown | Verify::AnyUsage => {
+                read_crls(&file("ca/crl.pem")).unwrap()
+            }
         };
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .with_crls(crls);

@@ -10,6 +10,7 @@ use doorward::config::Config;
 use doorward::problem::{Problem, Severity};
 use doorward::server::{Control, Server};
 use doorward::service::Service;
+use doorward::service::run::Keeper;
 use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -48,6 +49,13 @@ impl Hall {
     /// Opens a hall with an own service behind the door called `name`.
     pub(crate) fn with_service(text: &str, name: &str, service: impl Service) -> Self {
         Self::run(server(text).unwrap().with_service(name, service).unwrap())
+    }
+
+    /// Opens a hall whose programs are watched over by the real command.
+    pub(crate) fn kept(text: &str) -> Self {
+        let (mut config, _) = Config::parse(text, "hall.toml").unwrap();
+        config.keep_programs(&Keeper::At(env!("CARGO_BIN_EXE_doorward").into()));
+        Self::run(Server::open(&config).unwrap_or_else(|problems| panic!("{problems:#?}")))
     }
 
     fn run(server: Server) -> Self {

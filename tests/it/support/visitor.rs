@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use doorward::handshake::provider;
+use doorward::handshake::{Presented, provider};
 use doorward::pki::Credential;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -62,6 +62,18 @@ impl Visitor {
     /// The same visitor with another TLS configuration.
     pub(crate) fn with(self, config: ClientConfig) -> Self {
         Self { config: Arc::new(config), ..self }
+    }
+
+    /// The pin of a credential's key, as a rule writes it.
+    pub(crate) fn pin_of(credential: &Credential) -> String {
+        format!("pin:{}", Presented::read(&credential.chain()[0]).unwrap().pin())
+    }
+
+    /// The same visitor, who offers these protocols inside TLS.
+    pub(crate) fn offering(mut self, alpn: &[&str]) -> Self {
+        let names = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::make_mut(&mut self.config).alpn_protocols = names;
+        self
     }
 
     /// A connection without TLS.

@@ -1,40 +1,33 @@
-//! `doorward explain`: what a code means, and what to do about it.
+//! `doorward explain CODE`: what a code means, and what to do about it.
 
 use doorward::problem::Fault;
 use doorward::refusal::Refusal;
+use doorward::tunnel::Denial;
 use serde_json::json;
 
-use super::{Exit, screen};
-
-/// Explains a code from the log, from check, or from a start that was refused.
-///
-/// Without a code, all of them are listed.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The code, such as handshake.expired.
-    code: Option<String>,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
-}
+use super::lessons::{self, Lesson};
+use crate::cli::{Exit, screen};
 
 /// One code, whichever kind of no it is.
 struct Explained {
     code: &'static str,
     sentence: &'static str,
     remedy: Option<&'static str>,
+    /// A refusal's alone.
+    lesson: Option<&'static Lesson>,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+/// Explains a code from the log, from check, or from a start that was refused; all of them without one.
+pub(super) fn run(code: Option<&str>, json: bool) -> Exit {
     let known = known();
-    let Some(code) = &args.code else {
+    let Some(code) = code else {
         for explained in &known {
-            print(explained, args.json);
+            print(explained, json);
         }
         return Exit::Fine;
     };
     if let Some(explained) = known.iter().find(|explained| explained.code == code) {
-        print(explained, args.json);
+        print(explained, json);
         return Exit::Fine;
     }
     let near = |explained: &&Explained| strsim::jaro_winkler(code, explained.code);
@@ -53,24 +46,38 @@ fn known() -> Vec<Explained> {
         code: refusal.code(),
         sentence: refusal.sentence(),
         remedy: Some(refusal.remedy()),
+        lesson: lessons::of(*refusal),
     });
     // What to do about a fault depends on what was seen, and stands beside it where it is reported.
     let faults = Fault::ALL.iter().map(|fault| Explained {
         code: fault.code(),
         sentence: fault.sentence(),
         remedy: None,
+        lesson: None,
     });
-    refusals.chain(faults).collect()
+    let denials = Denial::ALL.iter().map(|denial| Explained {
+        code: denial.code(),
+        sentence: denial.sentence(),
+        remedy: Some(denial.remedy()),
+        lesson: None,
+    });
+    refusals.chain(denials).chain(faults).collect()
 }
 
 fn print(explained: &Explained, json: bool) {
-    let Explained { code, sentence, remedy } = explained;
+    let Explained { code, sentence, remedy, lesson } = explained;
+    let example = lesson.map(|lesson| lesson.example);
+    let law = lesson.and_then(|lesson| lesson.law);
     if json {
-        screen::say(json!({ "code": code, "sentence": sentence, "remedy": remedy }));
+        screen::say(json!({
+            "code": code, "sentence": sentence, "remedy": remedy, "example": example, "law": law,
+        }));
         return;
     }
     screen::say(format_args!("{code}\n    {sentence}"));
-    if let Some(remedy) = remedy {
-        screen::say(format_args!("    {remedy}"));
+    for (what, text) in [("remedy", *remedy), ("example", example), ("law", law)] {
+        if let Some(text) = text {
+            screen::say(format_args!("    {what}: {text}"));
+        }
     }
 }
