@@ -94,6 +94,9 @@ faults! {
     AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
     AdminBadUser, "admin.bad-user", "A user in [admin] does not exist on this machine.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
+    AuditUnwritable, "audit.unwritable", "The audit log cannot be written.";
+    AuditLocked, "audit.locked", "Another process writes to the audit log.";
+    AuditBesideKey, "audit.beside-key", "The directory of the audit log holds the private key as well.";
     SandboxOff, "sandbox.off", "The sandbox is switched off.";
     SandboxRoot, "sandbox.root", "The process runs as root, and stays root.";
     SandboxBadUser, "sandbox.bad-user", "The user or group to become cannot be had, or is root.";

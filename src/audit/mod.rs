@@ -2,10 +2,11 @@
 
 mod burst;
 mod ledger;
+mod record;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::broadcast;
@@ -22,6 +23,7 @@ use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
 pub use ledger::{Noted, Session, Totals};
+pub use record::{Break, Chain, Record, RecordSettings, RecordTo};
 
 /// One visit: from the knock to the last byte.
 #[derive(Clone, Debug)]
@@ -102,13 +104,14 @@ pub struct Audit {
     burst: Mutex<Burst>,
     listeners: broadcast::Sender<Event>,
     ledger: Arc<Ledger>,
+    kept: OnceLock<Record>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let (listeners, _) = broadcast::channel(REMEMBERED);
         let (visits, burst, ledger) = (AtomicU64::new(0), Mutex::default(), Arc::default());
-        Self { visits, burst, listeners, ledger }
+        Self { visits, burst, listeners, ledger, kept: OnceLock::new() }
     }
 }
 
@@ -144,6 +147,30 @@ impl Audit {
         self.ledger.present()
     }
 
+    /// Writes every event from now on to an audit log as well. The first log stays.
+    pub fn keep(&self, record: Record) {
+        drop(self.kept.set(record));
+    }
+
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.get().is_some()
+    }
+
+    /// Opens the file of the audit log anew, where it was renamed.
+    pub fn reopen(&self) {
+        if let Some(record) = self.kept.get() {
+            record.reopen();
+        }
+    }
+
+    /// How many events are not in the audit log although they should be, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.kept.get().map_or(0, Record::lost)
+    }
+
     /// Keeps a session among those present, as long as the answer is held.
     pub(crate) fn enter(&self, session: Session) -> Present {
         self.ledger.enter(session)
@@ -167,7 +194,7 @@ impl Audit {
             | Event::Rebound { .. } => true,
         };
         if alone {
-            write(&event);
+            self.write(&event);
         }
         // Nobody may be listening.
         drop(self.listeners.send(event));
@@ -179,16 +206,28 @@ impl Audit {
         self.tell(due);
     }
 
-    /// Tells all that is still untold, at the end.
+    /// Tells all that is still untold, and ends the audit log. It waits for a slow disk, a few seconds at the most.
     pub fn close(&self) {
         let rest = self.burst().all();
         self.tell(rest);
+        if let Some(record) = self.kept.get() {
+            record.close();
+        }
+    }
+
+    fn write(&self, event: &Event) {
+        write(event);
+        let Some(record) = self.kept.get() else { return };
+        // One every second or two says nothing, in a log that is kept.
+        if !matches!(event, Event::Refused(_, refused, _) if is_health_check(refused)) {
+            record.put(event);
+        }
     }
 
     fn tell(&self, counted: Vec<(Refusal, Source, u64)>) {
         for (refusal, source, count) in counted {
             let event = Event::More(refusal, source, count);
-            write(&event);
+            self.write(&event);
             drop(self.listeners.send(event));
         }
     }
@@ -212,7 +251,7 @@ fn write(event: &Event) {
             tracing::info!(target: TARGET, "reloaded: the new state is in force");
         }
         Event::Kept(problems) => {
-            problems.iter().for_each(problem);
+            problems.iter().for_each(tell_problem);
             tracing::error!(target: TARGET, "kept: the new state is refused, the old one stays in force");
         }
         Event::Rebound { warnings, opened, closed } => {
@@ -314,7 +353,7 @@ fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
 }
 
 fn told(warnings: &[Problem], opened: &[Opening], closed: &[Opening]) {
-    warnings.iter().for_each(problem);
+    warnings.iter().for_each(tell_problem);
     for Opening { service, at, exposure } in opened {
         tracing::info!(target: TARGET, %service, to = %at, %exposure, "opened");
     }
@@ -323,7 +362,8 @@ fn told(warnings: &[Problem], opened: &[Opening], closed: &[Opening]) {
     }
 }
 
-fn problem(problem: &Problem) {
+/// Writes a problem to the log, with its place, code and remedy as fields.
+pub fn tell_problem(problem: &Problem) {
     let place = problem.place().map(tracing::field::display);
     let (code, remedy) = (problem.fault().code(), problem.remedy());
     match problem.severity() {

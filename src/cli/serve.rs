@@ -5,6 +5,7 @@ mod report;
 use std::path::Path;
 
 use doorward::admin::Admin;
+use doorward::audit::{self, RecordTo};
 use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
@@ -34,23 +35,30 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Exit {
     let (mut config, mut warnings) = match Config::read(&args.config.config) {
         Ok(read) => read,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => {
+            let format = Config::log_format(&args.config.config);
+            log_to_stderr(format);
+            return does_not_start(&problems, format);
+        }
     };
     config.keep_programs(&Keeper::this_program());
     log_to_stderr(config.log);
+    if config.record.as_ref().is_some_and(|record| record.to.value == RecordTo::Stdout) {
+        screen::leave_stdout();
+    }
     if args.config.is_default()
         && let Err(problem) = first_start(&config)
     {
-        return refuse(&[problem]);
+        return does_not_start(&[problem], config.log);
     }
     let (server, admin, sandbox) = match open(&config, &mut warnings) {
         Ok(opened) => opened,
         Err(problems) => {
             warnings.extend(problems);
-            return refuse(&warnings);
+            return does_not_start(&warnings, config.log);
         }
     };
-    screen::tell_problems(&warnings);
+    tell(&warnings, config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -88,6 +96,8 @@ fn open(
     let admin = admin.map_err(|problem| vec![problem])?;
     let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
     warnings.extend_from_slice(sandbox.warnings());
+    // From inside, where it will be opened anew when it is renamed.
+    server.keep_record().map_err(|problem| vec![problem])?;
     Ok((server, admin, sandbox))
 }
 
@@ -161,9 +171,32 @@ fn first_start(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The problems of a start, as the log is written.
+fn tell(problems: &[Problem], format: LogFormat) {
+    match format {
+        LogFormat::Text => screen::tell_problems(problems),
+        LogFormat::Json => problems.iter().for_each(audit::tell_problem),
+    }
+}
+
+fn does_not_start(problems: &[Problem], format: LogFormat) -> Exit {
+    match format {
+        LogFormat::Text => refuse(problems),
+        LogFormat::Json => {
+            tell(problems, format);
+            tracing::error!("doorward does not start: {}", screen::count(problems));
+            refused(problems)
+        }
+    }
+}
+
 pub(super) fn refuse(problems: &[Problem]) -> Exit {
     screen::tell_problems(problems);
     screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
+    refused(problems)
+}
+
+fn refused(problems: &[Problem]) -> Exit {
     if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
         return Exit::PortInUse;
     }

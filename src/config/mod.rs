@@ -15,6 +15,7 @@ mod words;
 mod entry;
 mod section;
 mod address;
+mod audit;
 mod identity;
 mod frame;
 mod forward;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
+use crate::audit::RecordSettings;
 use crate::bind::{BindPolicy, Listen};
 use crate::frame::FramePolicy;
 use crate::handshake::{Greeting, HandshakeSettings};
@@ -62,6 +64,8 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// Where the audit log goes; nowhere unless it is said.
+    pub record: Option<RecordSettings>,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
@@ -224,6 +228,18 @@ impl Config {
         })
     }
 
+    /// How the file at `path` wants the log written, whatever else is wrong in it.
+    #[must_use]
+    pub fn log_format(path: &Path) -> LogFormat {
+        let text = source::text_of(path, LONGEST_FILE).ok();
+        let tables: Option<toml::Table> = text.and_then(|text| text.parse().ok());
+        let format = tables.as_ref().and_then(|tables| tables.get("audit")?.get("format"));
+        match format.and_then(toml::Value::as_str) {
+            Some("json") => LogFormat::Json,
+            Some(_) | None => LogFormat::Text,
+        }
+    }
+
     /// Every file that a change of counts for: the configuration, its lists, and what the handshake and the
     /// services are made from.
     #[must_use]
@@ -254,7 +270,7 @@ impl Config {
         let default = address::read(top.table("address", "[address]"));
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let server = rooms::server(top.table("server", "[server]"));
-        let log = rooms::audit(top.table("audit", "[audit]"));
+        let audit = audit::read(top.table("audit", "[audit]"));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
@@ -262,6 +278,7 @@ impl Config {
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
         let (drain, watch) = server?;
+        let (log, record) = audit?;
         let lists = top.document().lists();
         Some(Self {
             bind: bind?,
@@ -269,7 +286,8 @@ impl Config {
             handshake: handshake?,
             services: services?,
             drain,
-            log: log?,
+            log,
+            record,
             admin: match admin {
                 Some(admin) => Some(admin?),
                 None => None,

@@ -1,15 +1,15 @@
-//! The tables that stand once: `[bind]`, `[accept]`, `[handshake]`, `[server]` and `[audit]`.
+//! The tables that stand once: `[bind]`, `[accept]`, `[handshake]`, `[server]` and `[admin]`.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::AdminSettings;
 use super::document::{Document, quoted};
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::words::nearest;
-use super::{AdminSettings, LogFormat};
 use crate::accept::Budgets;
 use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
 use crate::handshake::{HandshakeSettings, Hints, Versions};
@@ -266,14 +266,6 @@ fn user_named(name: &str) -> Option<u32> {
 #[cfg(not(unix))]
 fn user_named(_: &str) -> Option<u32> {
     None
-}
-
-/// `[audit]`: how the log is written.
-pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
-    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let format = section.or("format", LogFormat::Text, |entry| entry.choice(&words));
-    section.finish();
-    format
 }
 
 /// Where a rule is written that the file leaves out.

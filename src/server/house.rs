@@ -187,6 +187,9 @@ impl House {
         if config.log != self.config.log {
             warnings.push(after_a_restart("format in [audit]"));
         }
+        if config.record != self.config.record {
+            warnings.push(after_a_restart("the audit log of [audit]"));
+        }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
         }

@@ -17,12 +17,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
 use crate::address::Bans;
-use crate::audit::{Audit, Event, TARGET};
+use crate::audit::{Audit, Event, Record, TARGET};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
@@ -105,6 +106,20 @@ impl Server {
         &self.warnings
     }
 
+    /// Opens the audit log that the configuration asks for. [`Server::run`] does it otherwise; a process that
+    /// enters a sandbox asks for it then, when it is known that the log can be opened anew later.
+    ///
+    /// # Errors
+    /// As [`Record::open`].
+    pub fn keep_record(&self) -> Result<(), Problem> {
+        if let Some(settings) = &self.house.config.record
+            && !self.audit.is_kept()
+        {
+            self.audit.keep(Record::open(settings)?);
+        }
+        Ok(())
+    }
+
     /// The record, to listen to.
     #[must_use]
     pub fn audit(&self) -> Arc<Audit> {
@@ -121,8 +136,10 @@ impl Server {
     /// its network and time drivers.
     ///
     /// # Errors
-    /// A listening socket that broke: the server stops, because it would guard less than it says.
+    /// An audit log that cannot be opened, or a listening socket that broke: the server stops, because it would
+    /// guard less than it says.
     pub async fn run(mut self) -> Result<(), Problem> {
+        self.keep_record()?;
         let visitors = TaskTracker::new();
         let closing = self.control.closing().clone();
         self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
@@ -146,7 +163,9 @@ impl Server {
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
-        self.audit.close();
+        let audit = Arc::clone(&self.audit);
+        // It may wait for a disk.
+        drop(spawn_blocking(move || audit.close()).await);
         broken.map_or(Ok(()), Err)
     }
 
@@ -233,6 +252,8 @@ impl Server {
 
     /// Reads everything anew. All or nothing: where the new state has a problem, the old one serves on.
     async fn reload(&mut self, closing: &Closing) -> Result<Vec<Problem>, Vec<Problem>> {
+        // Whatever becomes of the new state: who renamed the log has it renamed.
+        self.audit.reopen();
         let began = SystemTime::now();
         let certs = self.house.config.certs.clone();
         let mut files = self.house.config.files();
@@ -275,7 +296,7 @@ impl Server {
             self.watch.about_to_read().await;
             let running = Arc::clone(&self.house.config);
             let sandbox = self.house.sandbox.clone();
-            let read = tokio::task::spawn_blocking(move || read(&running, sandbox.as_ref())).await;
+            let read = spawn_blocking(move || read(&running, sandbox.as_ref())).await;
             let read =
                 read.unwrap_or_else(|panic| Err((vec![unread(&panic.to_string())], Vec::new())));
             tries = tries.saturating_add(1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
+use crate::audit::RecordTo;
 use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
@@ -13,6 +14,7 @@ use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 use crate::sandbox;
+use crate::server::needs::directory;
 use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
@@ -75,6 +77,7 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
+    problems.extend(log_file(config));
     problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
     match (handshake, budgets, ground, wanted, refused) {
@@ -204,6 +207,29 @@ fn authority_key(config: &Config) -> Option<Problem> {
         Problem::error(Fault::HandshakeAuthorityKey, what, remedy)
     };
     Some(problem.at(&clients.place))
+}
+
+/// Whether the audit log has a directory, and one of its own.
+fn log_file(config: &Config) -> Option<Problem> {
+    let record = config.record.as_ref()?;
+    let RecordTo::File(log) = &record.to.value else { return None };
+    let open = match directory(log).canonicalize() {
+        Ok(open) => open,
+        Err(error) => {
+            let what = format!("{} cannot be opened: {error}", directory(log).display());
+            let remedy = "make the directory of the audit log, for the user of the service";
+            return Some(Problem::error(Fault::AuditUnwritable, what, remedy).at(&record.to.place));
+        }
+    };
+    let key = config.handshake.key.value.canonicalize().ok()?;
+    // What the sandbox leaves writable is what whoever takes the process over can replace.
+    let what = format!(
+        "the sandbox leaves {} writable for the audit log, and the server's key is in it",
+        open.display()
+    );
+    let remedy = "give the audit log a directory of its own";
+    let problem = Problem::warning(Fault::AuditBesideKey, what, remedy);
+    key.starts_with(&open).then(|| problem.at(&record.to.place))
 }
 
 fn ground(config: &Config) -> Result<Ground, Problem> {

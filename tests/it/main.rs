@@ -26,6 +26,8 @@ mod forward;
 mod handshake;
 mod peers;
 mod balancers;
+#[cfg(unix)]
+mod record;
 mod reload;
 mod renewal;
 mod inspect;
