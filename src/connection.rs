@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Accepted, Balancers, Introduced, Members, StrangerSeat};
-use crate::address::{AddressGate, Bans};
+use crate::address::{AddressGate, BanList};
 use crate::audit::{self, Audit, Event, Visit};
 use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
@@ -29,7 +29,7 @@ use crate::service::{Counted, Frames, Service, linger};
 pub(crate) struct Rooms {
     pub(crate) ground: Arc<Ground>,
     pub(crate) balancers: Arc<Balancers>,
-    pub(crate) bans: Arc<Bans>,
+    pub(crate) bans: Arc<BanList>,
     pub(crate) address: Arc<AddressGate>,
     pub(crate) handshake: Handshake,
     pub(crate) identity: Arc<IdentityGate>,

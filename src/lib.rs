@@ -100,6 +100,7 @@ pub mod handshake;
 pub mod identity;
 pub mod frame;
 pub mod service;
+pub mod bans;
 pub mod audit;
 pub(crate) mod connection;
 pub mod client;

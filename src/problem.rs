@@ -97,6 +97,8 @@ faults! {
     AuditUnwritable, "audit.unwritable", "The audit log cannot be written.";
     AuditLocked, "audit.locked", "Another process writes to the audit log.";
     AuditBesideKey, "audit.beside-key", "The directory of the audit log holds the private key as well.";
+    BansUnreadable, "bans.unreadable", "The state of the bans cannot be read, or is not what was written.";
+    BansUnwritable, "bans.unwritable", "The state of the bans cannot be written.";
     SandboxOff, "sandbox.off", "The sandbox is switched off.";
     SandboxRoot, "sandbox.root", "The process runs as root, and stays root.";
     SandboxBadUser, "sandbox.bad-user", "The user or group to become cannot be had, or is root.";

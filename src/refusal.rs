@@ -130,7 +130,7 @@ refusals! {
         "Remove the deny rule, or allow a more specific network inside it.";
     AddressBanned, Address, "address.banned",
         "The address is banned for a while.",
-        "See who banned it and until when with doorward ban --list; doorward ban --lift ends it early.";
+        "See why and until when with doorward ban --list; doorward ban --lift ends it early.";
     HandshakeTimeout, Handshake, "handshake.timeout",
         "The TLS handshake was not finished before its deadline.",
         "Look for a client that connects without speaking; raise deadline in [handshake] only for links that need it.";

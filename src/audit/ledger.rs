@@ -94,6 +94,9 @@ impl Ledger {
             Event::Left(..)
             | Event::More(..)
             | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
             | Event::Kept(_)
             | Event::Rebound { .. } => {}
         }

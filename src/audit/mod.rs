@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use ipnet::IpNet;
 use tokio::sync::broadcast;
 
 use crate::accept::Introduced;
+use crate::address::Ban;
+use crate::bans::Suspects;
 use crate::handshake::Presented;
 use crate::identity::Caller;
 use crate::peer::{PeerAddr, Source};
@@ -23,6 +26,7 @@ use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
 pub use ledger::{Noted, Session, Totals};
+use record::moment;
 pub use record::{Break, Chain, Record, RecordSettings, RecordTo};
 
 /// One visit: from the knock to the last byte.
@@ -70,6 +74,12 @@ pub enum Event {
         /// Sockets that were closed for it.
         closed: Vec<Opening>,
     },
+    /// A network is kept out for a while.
+    Banned(IpNet, Ban),
+    /// A ban was ended before its time.
+    Lifted(IpNet, Ban),
+    /// A ban has ended by itself.
+    Expired(IpNet, Ban),
     /// The new state has these problems, so the old one stays in force.
     Kept(Vec<Problem>),
     /// Interfaces of this host came, went or changed, and the bind policy was applied to them.
@@ -105,13 +115,21 @@ pub struct Audit {
     listeners: broadcast::Sender<Event>,
     ledger: Arc<Ledger>,
     kept: OnceLock<Record>,
+    suspects: Suspects,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let (listeners, _) = broadcast::channel(REMEMBERED);
         let (visits, burst, ledger) = (AtomicU64::new(0), Mutex::default(), Arc::default());
-        Self { visits, burst, listeners, ledger, kept: OnceLock::new() }
+        Self {
+            visits,
+            burst,
+            listeners,
+            ledger,
+            kept: OnceLock::new(),
+            suspects: Suspects::default(),
+        }
     }
 }
 
@@ -179,6 +197,7 @@ impl Audit {
     /// Records an event.
     pub fn record(&self, event: Event, now: Instant) {
         self.ledger.note(&event);
+        self.suspect(&event, now);
         let alone = match &event {
             // Below what is usually written; a summary of it would not be.
             Event::Refused(_, refused, _) if is_health_check(refused) => true,
@@ -190,6 +209,9 @@ impl Audit {
             | Event::Cut(..)
             | Event::More(..)
             | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
             | Event::Kept(_)
             | Event::Rebound { .. } => true,
         };
@@ -198,6 +220,29 @@ impl Audit {
         }
         // Nobody may be listening.
         drop(self.listeners.send(event));
+    }
+
+    /// What is counted against networks, and what speaks for them.
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
+    fn suspect(&self, event: &Event, now: Instant) {
+        match event {
+            Event::Refused(visit, refused, _) => {
+                self.suspects.refused(refused.refusal(), visit.peer.source(), now);
+            }
+            Event::Permitted(visit, _) | Event::Left(visit, ..) | Event::Cut(visit, ..) => {
+                self.suspects.permitted(visit.peer.source(), now);
+            }
+            Event::More(..)
+            | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
+            | Event::Kept(_)
+            | Event::Rebound { .. } => {}
+        }
     }
 
     /// Tells what was counted and not recorded one by one; to be called about once a second.
@@ -258,6 +303,12 @@ fn write(event: &Event) {
             told(warnings, opened, closed);
             tracing::info!(target: TARGET, "rebound: the bind policy holds for the interfaces of now");
         }
+        Event::Banned(network, ban) => {
+            let (until, why, by) = (moment(ban.until), &ban.why, ban.by.word());
+            tracing::warn!(target: TARGET, %network, until, %why, by, "banned");
+        }
+        Event::Lifted(network, _) => tracing::info!(target: TARGET, %network, "ban lifted"),
+        Event::Expired(network, _) => tracing::info!(target: TARGET, %network, "ban expired"),
         Event::More(refusal, source, count) => {
             tracing::warn!(
                 target: TARGET, code = %refusal.code(), from = %source, count, "refused more of the same"

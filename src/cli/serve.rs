@@ -96,8 +96,8 @@ fn open(
     let admin = admin.map_err(|problem| vec![problem])?;
     let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
     warnings.extend_from_slice(sandbox.warnings());
-    // From inside, where it will be opened anew when it is renamed.
-    server.keep_record().map_err(|problem| vec![problem])?;
+    // From inside, where they are written from now on.
+    server.open_books().map_err(|problem| vec![problem])?;
     Ok((server, admin, sandbox))
 }
 

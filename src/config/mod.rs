@@ -16,6 +16,7 @@ mod entry;
 mod section;
 mod address;
 mod audit;
+mod bans;
 mod identity;
 mod frame;
 mod forward;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
 use crate::audit::RecordSettings;
+use crate::bans::BanSettings;
 use crate::bind::{BindPolicy, Listen};
 use crate::frame::FramePolicy;
 use crate::handshake::{Greeting, HandshakeSettings};
@@ -66,6 +68,8 @@ pub struct Config {
     pub log: LogFormat,
     /// Where the audit log goes; nowhere unless it is said.
     pub record: Option<RecordSettings>,
+    /// Who is kept out for being refused too often.
+    pub bans: BanSettings,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
@@ -271,6 +275,7 @@ impl Config {
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
         let server = rooms::server(top.table("server", "[server]"));
         let audit = audit::read(top.table("audit", "[audit]"));
+        let bans = bans::read(top.table("bans", "[bans]"));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
@@ -288,6 +293,7 @@ impl Config {
             drain,
             log,
             record,
+            bans: bans?,
             admin: match admin {
                 Some(admin) => Some(admin?),
                 None => None,

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use super::doors::{Doors, Hands, Moved};
 use super::prepare::{Ready, interfaces, wanted};
 use super::status::Seats;
 use crate::accept::{Budgets, Members, Strangers};
-use crate::address::Bans;
+use crate::address::{BanList, Bans};
 use crate::audit::{Audit, Opening};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
@@ -32,7 +31,7 @@ pub(super) struct House {
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
-    bans: Arc<Bans>,
+    bans: Arc<BanList>,
     services: BTreeMap<Arc<str>, Guarded>,
     /// Services of the embedding program, which take the place of the configured kind.
     own: HashMap<Arc<str>, Arc<dyn Service>>,
@@ -76,6 +75,7 @@ impl House {
     pub(super) fn open(
         config: Arc<Config>,
         ready: Ready,
+        bans: Bans,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let Ready { handshake, budgets, ground, wanted, behind, warnings } = ready;
         let mut house = Self {
@@ -93,6 +93,7 @@ impl House {
             waiting: Vec::new(),
             drain: None,
         };
+        house.bans.change(|now| *now = bans);
         house.furnish(&behind);
         let mut problems = Vec::new();
         for wanted in wanted {
@@ -122,24 +123,13 @@ impl House {
     }
 
     /// The networks that are kept out for a while.
-    pub(super) fn bans(&self) -> &Bans {
+    pub(super) fn bans(&self) -> &BanList {
         &self.bans
     }
 
-    /// Changes the bans, and judges every live session by them.
-    pub(super) fn ban(&mut self, change: impl FnOnce(&mut Bans) -> bool) -> bool {
-        let changed = change(Arc::make_mut(&mut self.bans));
-        if changed {
-            self.furnish(&[]);
-        }
-        changed
-    }
-
-    /// Forgets the bans whose time is over.
-    pub(super) fn expire_bans(&mut self, now: SystemTime) {
-        if self.bans.iter().any(|(_, ban)| ban.until <= now) {
-            self.ban(|bans| bans.expire(now));
-        }
+    /// Judges every live session by the rooms and bans of now.
+    pub(super) fn judge_again(&mut self) {
+        self.furnish(&[]);
     }
 
     /// Puts an own service behind the door called `name`, now and after every reload.
@@ -189,6 +179,9 @@ impl House {
         }
         if config.record != self.config.record {
             warnings.push(after_a_restart("the audit log of [audit]"));
+        }
+        if config.bans.state != self.config.bans.state {
+            warnings.push(after_a_restart("state in [bans]"));
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));

@@ -1,5 +1,6 @@
 //! The server: every listener with its rooms, from the first visitor to the last goodbye.
 
+mod bans;
 mod calendar;
 mod control;
 mod doors;
@@ -15,21 +16,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
-use crate::address::Bans;
-use crate::audit::{Audit, Event, Record, TARGET};
+use crate::audit::{Audit, Event, Record};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
 use crate::sandbox::Sandbox;
 use crate::service::Service;
 
+use bans::Keeping;
 use calendar::Calendar;
 pub use control::Control;
 use control::{Order, Orders, stopping};
@@ -52,6 +52,7 @@ pub struct Server {
     orders: Orders,
     warnings: Vec<Problem>,
     reloads: Reloads,
+    keeping: Keeping,
     began: Instant,
     renewal: Option<AbortOnDropHandle<()>>,
 }
@@ -65,11 +66,25 @@ impl Server {
         Renewal::revive(config);
         let watch = Watch::new(&config.files());
         let ready = prepare(config, None)?;
-        let (house, warnings) = House::open(Arc::new(config.clone()), ready)?;
+        let (keeping, bans) = Keeping::open(config).map_err(|problem| vec![problem])?;
+        let (house, warnings) = House::open(Arc::new(config.clone()), ready, bans)?;
         let (control, orders) = control::pair();
-        let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
+        let (audit, reloads, began) = (Arc::<Audit>::default(), Reloads::default(), Instant::now());
         let renewal = None;
-        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began, renewal })
+        let mut server = Self {
+            house,
+            watch,
+            audit,
+            control,
+            orders,
+            warnings,
+            reloads,
+            keeping,
+            began,
+            renewal,
+        };
+        server.follow_bans();
+        Ok(server)
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -106,12 +121,14 @@ impl Server {
         &self.warnings
     }
 
-    /// Opens the audit log that the configuration asks for. [`Server::run`] does it otherwise; a process that
-    /// enters a sandbox asks for it then, when it is known that the log can be opened anew later.
+    /// Opens the audit log that the configuration asks for, and makes sure that bans can be kept. [`Server::run`]
+    /// does it otherwise; a process that enters a sandbox asks for it then, when it is known what can be written
+    /// later.
     ///
     /// # Errors
-    /// As [`Record::open`].
-    pub fn keep_record(&self) -> Result<(), Problem> {
+    /// As [`Record::open`]; [`Fault::BansUnwritable`].
+    pub fn open_books(&self) -> Result<(), Problem> {
+        self.prove_book()?;
         if let Some(settings) = &self.house.config.record
             && !self.audit.is_kept()
         {
@@ -139,7 +156,7 @@ impl Server {
     /// An audit log that cannot be opened, or a listening socket that broke: the server stops, because it would
     /// guard less than it says.
     pub async fn run(mut self) -> Result<(), Problem> {
-        self.keep_record()?;
+        self.open_books()?;
         let visitors = TaskTracker::new();
         let closing = self.control.closing().clone();
         self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
@@ -163,6 +180,7 @@ impl Server {
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
+        self.keep_bans().await;
         let audit = Arc::clone(&self.audit);
         // It may wait for a disk.
         drop(spawn_blocking(move || audit.close()).await);
@@ -206,21 +224,8 @@ impl Server {
         match order {
             Order::Reload(answer) => answer.give(self.reload(closing).await),
             Order::Status(answer) => answer.give(self.status()),
-            Order::Ban(network, ban, answer) => {
-                let why = ban.why.to_string();
-                let added = self.house.ban(|bans| bans.add(network, ban));
-                if added {
-                    tracing::warn!(target: TARGET, %network, why, "banned");
-                }
-                answer.give(if added { Ok(()) } else { Err(too_many_bans()) });
-            }
-            Order::Lift(network, answer) => {
-                let lifted = self.house.ban(|bans| bans.lift(network));
-                if lifted {
-                    tracing::info!(target: TARGET, %network, "ban lifted");
-                }
-                answer.give(if lifted { Ok(()) } else { Err(not_banned(network)) });
-            }
+            Order::Ban(network, ban, answer) => answer.give(self.ban(network, ban).await),
+            Order::Lift(network, answer) => answer.give(self.lift(network).await),
         }
     }
 
@@ -240,7 +245,7 @@ impl Server {
     /// What is done once a second.
     async fn look(&mut self, closing: &Closing) {
         self.audit.summarise(Instant::now());
-        self.house.expire_bans(SystemTime::now());
+        self.look_after_bans().await;
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
             self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
         }
@@ -269,6 +274,7 @@ impl Server {
         };
         if outcome.is_ok() {
             files = self.house.config.files();
+            self.follow_bans();
             if self.house.config.certs != certs {
                 self.renew(closing);
             }
@@ -341,17 +347,6 @@ fn unread(panic: &str) -> Problem {
         format!("reading the new state failed: {panic}"),
         remedy,
     )
-}
-
-fn too_many_bans() -> Problem {
-    let what = format!("{} networks are banned already", Bans::MOST);
-    let remedy = "lift some, ban a wider network, or leave so many to a firewall";
-    Problem::error(Fault::AddressTooManyBans, what, remedy)
-}
-
-fn not_banned(network: IpNet) -> Problem {
-    let remedy = "doorward ban --list shows every ban; name the network as it stands there";
-    Problem::error(Fault::AddressNotBanned, format!("{network} is not banned"), remedy)
 }
 
 /// A setting that is read when the process starts, and not again.

@@ -33,6 +33,9 @@ pub fn needs(config: &Config) -> Needs {
     if let Some(RecordTo::File(log)) = config.record.as_ref().map(|record| &record.to.value) {
         needs.writes.insert(directory(log));
     }
+    if let Some(state) = &config.bans.state {
+        needs.writes.insert(directory(&state.value));
+    }
     needs
 }
 

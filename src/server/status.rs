@@ -164,6 +164,8 @@ pub struct Banned {
     pub until: String,
     /// Why.
     pub why: String,
+    /// Who banned it: `operator`, or `refusals` for too many of them.
+    pub by: String,
 }
 
 impl Status {
@@ -206,7 +208,12 @@ impl Status {
             refused: refused.collect(),
             last: audit.last_refusals().iter().map(Refusal::from).collect(),
             reloads: reloads.clone(),
-            bans: house.bans().iter().map(|(network, ban)| Banned::new(network, ban)).collect(),
+            bans: house
+                .bans()
+                .now()
+                .iter()
+                .map(|(network, ban)| Banned::new(network, ban))
+                .collect(),
         }
     }
 }
@@ -264,7 +271,12 @@ impl From<&Noted> for Refusal {
 
 impl Banned {
     fn new(network: &ipnet::IpNet, ban: &crate::address::Ban) -> Self {
-        Self { network: network.to_string(), until: moment(ban.until), why: ban.why.to_string() }
+        Self {
+            network: network.to_string(),
+            until: moment(ban.until),
+            why: ban.why.to_string(),
+            by: ban.by.word().to_owned(),
+        }
     }
 }
 

@@ -60,6 +60,9 @@ async fn a_burst_is_summarised_and_nothing_is_lost() {
             | Event::Left(..)
             | Event::Cut(..)
             | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
             | Event::Kept(_)
             | Event::Rebound { .. }) => {
                 panic!("{other:?}")

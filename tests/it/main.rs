@@ -16,6 +16,8 @@ mod admin;
 mod anchor;
 mod architecture;
 mod audit;
+#[cfg(unix)]
+mod bans;
 mod bind;
 mod cli;
 mod client;

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::address::Ban;
 use crate::audit::{Event, Opening, SHOWN, Visit};
 use crate::handshake::Presented;
 use crate::identity::Caller;
@@ -58,6 +60,12 @@ pub(super) struct Line {
     bytes_out: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -172,6 +180,9 @@ impl Line {
             Event::Reloaded { warnings, opened, closed } => {
                 Self::new("reloaded", at).told(warnings).doors(opened, closed)
             }
+            Event::Banned(network, ban) => Self::new("banned", at).ban(network, ban),
+            Event::Lifted(network, ban) => Self::new("lifted", at).ban(network, ban),
+            Event::Expired(network, ban) => Self::new("expired", at).ban(network, ban),
             Event::Kept(problems) => Self::new("kept", at).told(problems),
             Event::Rebound { warnings, opened, closed } => {
                 Self::new("rebound", at).told(warnings).doors(opened, closed)
@@ -231,6 +242,16 @@ impl Line {
         }
     }
 
+    fn ban(self, network: &IpNet, ban: &Ban) -> Self {
+        Self {
+            network: Some(network.to_string()),
+            until: Some(moment(ban.until)),
+            by: Some(ban.by.word()),
+            detail: Some(ban.why.to_string()),
+            ..self
+        }
+    }
+
     fn told(self, problems: &[Problem]) -> Self {
         let shown = problems.iter().take(MOST_PROBLEMS);
         let shown = shown.map(|problem| match problem.place() {
@@ -252,22 +273,24 @@ impl Line {
         let code = self.code.map(|code| format!(" {code}")).unwrap_or_default();
         let name = self.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         let from = self.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+        let network = self.network.as_ref().map(|network| format!(" {network}"));
+        let network = network.unwrap_or_default();
         let count = self.count.map(|count| format!(" ({count})")).unwrap_or_default();
-        format!("{}{code}{name}{from}{count}", self.event)
+        format!("{}{code}{name}{from}{network}{count}", self.event)
     }
 
     /// How much it matters, as syslog counts: 3 an error, 4 a warning, 6 information.
     pub(super) fn priority(&self) -> u8 {
         match self.event {
             "kept" | "lost" | "mended" => 3,
-            "refused" | "cut" | "more" => 4,
+            "refused" | "cut" | "more" | "banned" => 4,
             _ => 6,
         }
     }
 }
 
 /// A moment as RFC 3339 writes it, in UTC, to the microsecond.
-fn moment(at: SystemTime) -> String {
+pub(in crate::audit) fn moment(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let at = at.replace_microsecond(at.microsecond()).unwrap_or(at);
     at.format(&Rfc3339).unwrap_or_default()

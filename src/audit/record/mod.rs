@@ -24,6 +24,7 @@ use crate::problem::{Fault, Problem};
 
 pub use chain::{Break, Chain};
 use keeper::Keeper;
+pub(super) use line::moment;
 use paper::Paper;
 
 /// Where the audit log goes, and whether its lines are chained.

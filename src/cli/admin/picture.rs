@@ -34,7 +34,7 @@ pub(super) fn print_bans(status: &Status) {
     }
     screen::say(format_args!("banned: {}", status.bans.len()));
     for ban in &status.bans {
-        row(&ban.network, format_args!("until {}: {}", ban.until, ban.why));
+        row(&ban.network, format_args!("until {}, by {}: {}", ban.until, ban.by, ban.why));
     }
 }
 

@@ -98,6 +98,9 @@ impl Hall {
                 Event::Permitted(..)
                 | Event::More(..)
                 | Event::Reloaded { .. }
+                | Event::Banned(..)
+                | Event::Lifted(..)
+                | Event::Expired(..)
                 | Event::Kept(_)
                 | Event::Rebound { .. } => continue,
             };
