@@ -1,5 +1,6 @@
 //! The corridor: one visitor's way through the rooms, and its way out.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
 use crate::handshake::{Handshake, Presented, TurnedAway};
 use crate::identity::{Caller, IdentityGate, Seated};
+use crate::paper::Paper;
 use crate::peer::PeerAddr;
 use crate::problem::Problem;
 use crate::refusal::{Refusal, Refused, Room};
@@ -36,6 +38,8 @@ pub(crate) struct Rooms {
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
+    /// What is tried beside these rooms.
+    pub(crate) paper: Option<Arc<Paper>>,
     pub(crate) lifetime: Option<Duration>,
 }
 
@@ -130,20 +134,32 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0);
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
+        self.judge_on_paper(&session, &visit, audit);
         let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),
             tally: frames.shared_tally(),
         });
+        let frame = self.paper.as_ref().and_then(|paper| paper.frame());
+        let mut doubt = frame.map(|frame| frames.trying(frame));
+        let would_refuse = |refused| {
+            let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
+            audit.record(event, Instant::now());
+        };
         // What ends a session is asked first: a busy service can use up every turn's budget.
         let served = tokio::select! {
             biased;
             refused = session.passes_no_longer(hallway) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
             refused = outlived(self.lifetime) => Err(refused),
+            never = doubts(&mut doubt, would_refuse) => match never {},
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
         };
+        // A doubt about the last message comes with the end of the service.
+        if let Some(Ok(refused)) = doubt.map(|mut doubt| doubt.try_recv()) {
+            would_refuse(refused);
+        }
         let counted: Counted = frames.tally().counted();
         let last_word = served.as_ref().err().and_then(|refused| self.last_word(refused));
         let event = match served {
@@ -153,6 +169,16 @@ impl Rooms {
         audit.record(event, Instant::now());
         frames.farewell(last_word.as_deref()).await;
         drop(seat);
+    }
+
+    /// What the policy that is tried would have said. The session goes on in any case.
+    fn judge_on_paper(&self, session: &Session, visit: &Visit, audit: &Audit) {
+        let Some(paper) = &self.paper else { return };
+        let caller = &session.caller;
+        if let Err(refused) = paper.judge(caller, &session.chain, UnixTime::now()) {
+            let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
+            audit.record(event, Instant::now());
+        }
     }
 
     /// What a member is told of a refused frame. It is no stranger, and needs the code to mend its ways.
@@ -243,6 +269,20 @@ impl Ground {
 
 /// A clock that is set or a machine that slept is noticed within this time.
 const BETWEEN_CLOCKS: Duration = Duration::from_secs(600);
+
+/// Tells of a doubt when there is one, and never ends: it is no reason to.
+async fn doubts(
+    doubt: &mut Option<oneshot::Receiver<Refused>>,
+    would_refuse: impl Fn(Refused),
+) -> Infallible {
+    if let Some(receiver) = doubt {
+        if let Ok(refused) = receiver.await {
+            would_refuse(refused);
+        }
+        *doubt = None;
+    }
+    std::future::pending().await
+}
 
 /// Waits until a session is as old as it may be; for ever where it may be of any age.
 async fn outlived(lifetime: Option<Duration>) -> Refused {

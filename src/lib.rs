@@ -102,6 +102,7 @@ pub mod frame;
 pub mod service;
 pub mod bans;
 pub mod audit;
+pub(crate) mod paper;
 pub(crate) mod connection;
 pub mod client;
 pub mod tunnel;

@@ -133,11 +133,14 @@ impl Bans {
 
     /// Forgets the bans whose time is over at `now`, and gives them back.
     pub fn expire(&mut self, now: SystemTime) -> Vec<(IpNet, Ban)> {
-        let over: Vec<_> = self.bans.extract_if(.., |_, ban| ban.until <= now).collect();
+        let (over, left) = std::mem::take(&mut self.bans)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, ban)| ban.until <= now);
+        self.bans = left;
         if !over.is_empty() {
             self.count_lengths();
         }
-        over
+        over.into_iter().collect()
     }
 
     /// Whether the address may knock at `now`.

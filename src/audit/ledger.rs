@@ -22,6 +22,7 @@ pub(super) struct Ledger {
 struct Pages {
     permitted: u64,
     refused: BTreeMap<Refusal, u64>,
+    would_refuse: BTreeMap<Refusal, u64>,
     last: VecDeque<Noted>,
     present: BTreeMap<u64, Session>,
 }
@@ -63,6 +64,8 @@ pub struct Totals {
     pub permitted: u64,
     /// Visitors that were refused or cut, by reason; reasons that never occurred are left out.
     pub refused: BTreeMap<Refusal, u64>,
+    /// Sessions that the policy that is tried would have refused, by reason.
+    pub would_refuse: BTreeMap<Refusal, u64>,
 }
 
 /// Keeps a session among those present, until it is dropped.
@@ -91,6 +94,11 @@ impl Ledger {
             Event::Cut(visit, caller, _, refused) => {
                 self.refused(visit, refused, Some(caller.presented()));
             }
+            Event::WouldRefuse(_, _, refused) => {
+                let mut pages = self.pages();
+                let count = pages.would_refuse.entry(refused.refusal()).or_default();
+                *count = count.saturating_add(1);
+            }
             Event::Left(..)
             | Event::More(..)
             | Event::Reloaded { .. }
@@ -117,7 +125,7 @@ impl Ledger {
         let count = pages.refused.entry(refused.refusal()).or_default();
         *count = count.saturating_add(1);
         // One every second or two would soon be all that is remembered.
-        if super::is_health_check(refused) {
+        if super::told::is_health_check(refused) {
             return;
         }
         if pages.last.len() >= MOST_NOTED {
@@ -134,7 +142,11 @@ impl Ledger {
 
     pub(super) fn totals(&self) -> Totals {
         let pages = self.pages();
-        Totals { permitted: pages.permitted, refused: pages.refused.clone() }
+        Totals {
+            permitted: pages.permitted,
+            refused: pages.refused.clone(),
+            would_refuse: pages.would_refuse.clone(),
+        }
     }
 
     pub(super) fn last(&self) -> Vec<Noted> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{Ban, BannedBy, Bans};
 use crate::network::parse_network;
 use crate::peer::PeerText;
-use crate::pki::disk::{Secrecy, prepare};
+use crate::pki::disk::{Aside, Secrecy, prepare};
 use crate::place::Written;
 use crate::problem::{Fault, Problem};
 
@@ -65,9 +65,7 @@ impl Book {
         let written = serde_json::to_vec_pretty(&page).map_err(|error| error.to_string());
         let written = written.and_then(|bytes| {
             let aside = prepare(&self.path, &bytes, Secrecy::Private);
-            aside
-                .and_then(|aside| aside.take_place())
-                .map_err(|problem| problem.message().to_owned())
+            aside.and_then(Aside::take_place).map_err(|problem| problem.message().to_owned())
         });
         written.map_err(|why| {
             let what = format!("the bans cannot be kept: {why}");

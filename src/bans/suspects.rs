@@ -8,7 +8,7 @@ use super::fading::Fading;
 use super::{BanSettings, Limit, Members};
 use crate::frame::Pace;
 use crate::peer::Source;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Room};
 
 /// The networks that were refused lately, and those that members came from.
 #[derive(Debug, Default)]
@@ -90,70 +90,18 @@ impl Suspects {
 /// visitors, and whoever only left or did not like our certificate has tried nothing. A member that breaks a rule of its
 /// service is known by name, and its network is not to blame.
 fn blames(refusal: Refusal) -> bool {
-    match refusal {
-        Refusal::AcceptSourceShare
-        | Refusal::AddressNotListed
-        | Refusal::AddressDenied
-        | Refusal::HandshakeTimeout
-        | Refusal::HandshakeNotTls
-        | Refusal::HandshakeVersion
-        | Refusal::HandshakeNoCommon
-        | Refusal::HandshakeEarlyBytes
-        | Refusal::HandshakeNoProtocol
-        | Refusal::HandshakeMalformed
-        | Refusal::HandshakeNoCertificate
-        | Refusal::HandshakeUnknownAuthority
-        | Refusal::HandshakeExpired
-        | Refusal::HandshakeNotYetValid
-        | Refusal::HandshakeWrongUsage
-        | Refusal::HandshakeKeyUsage
-        | Refusal::HandshakeRevoked
-        | Refusal::HandshakeSignature
-        | Refusal::HandshakeConstraint
-        | Refusal::HandshakeBadCertificate
-        | Refusal::HandshakeOversized
-        | Refusal::IdentityNoName
-        | Refusal::IdentityBadName
-        | Refusal::IdentityNotPermitted
-        | Refusal::IdentityWrongNetwork => true,
-        Refusal::AcceptEvicted
-        | Refusal::AcceptMembersFull
-        | Refusal::AcceptDraining
-        | Refusal::AcceptOutOfScope
-        | Refusal::AcceptProxyMissing
-        | Refusal::AcceptProxyLate
-        | Refusal::AcceptProxyTooLong
-        | Refusal::AcceptProxyMalformed
-        | Refusal::AcceptProxyNotTcp
-        | Refusal::AcceptProxyLocal
-        | Refusal::AcceptProxyLying
-        | Refusal::AcceptProxyUnlisted
-        | Refusal::AddressBanned
-        | Refusal::HandshakeClosed
-        | Refusal::HandshakeClientAlert
-        | Refusal::HandshakeCrlExpired
-        | Refusal::HandshakeNoCrl
-        | Refusal::FrameTooLong
-        | Refusal::FrameTooShort
-        | Refusal::FrameTruncated
-        | Refusal::FrameNotUtf8
-        | Refusal::FrameNotAscii
-        | Refusal::FrameControlCharacter
-        | Refusal::FrameBadJson
-        | Refusal::FrameTooDeep
-        | Refusal::FrameRate
-        | Refusal::FrameFirst
-        | Refusal::FrameIdle
-        | Refusal::ServiceBusy
-        | Refusal::ServiceUnreachable
-        | Refusal::ServiceTimeout
-        | Refusal::ServiceUntrusted
-        | Refusal::ServiceBadAnswer
-        | Refusal::ServiceStalled
-        | Refusal::ServiceFailed
-        | Refusal::ServiceRemoved
-        | Refusal::ServiceLifetime
-        | Refusal::ServiceDrained => false,
+    match refusal.room() {
+        Room::Accept => refusal == Refusal::AcceptSourceShare,
+        Room::Address => refusal != Refusal::AddressBanned,
+        Room::Handshake => !matches!(
+            refusal,
+            Refusal::HandshakeClosed
+                | Refusal::HandshakeClientAlert
+                | Refusal::HandshakeCrlExpired
+                | Refusal::HandshakeNoCrl
+        ),
+        Room::Identity => true,
+        Room::Frame | Room::Service => false,
     }
 }
 

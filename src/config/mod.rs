@@ -78,6 +78,8 @@ pub struct Config {
     pub sandbox: SandboxSettings,
     /// Who watches over the programs of services; see [`Config::keep_programs`].
     pub keeper: Keeper,
+    /// The configuration that is tried on paper beside this one: what it would have refused is counted and logged.
+    pub tried: Option<Box<Config>>,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
 }
@@ -209,7 +211,16 @@ impl Config {
     /// # Errors
     /// As for [`Config::read`].
     pub fn parse(text: &str, file: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        parse(text, file, Self::from_top)
+        parse(text, file, |top| Self::from_top(top, Reading::InForce))
+    }
+
+    /// A configuration that is only tried: it may not try another one.
+    fn read_to_try(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (text, file) = text_of(path)?;
+        let (mut config, warnings) =
+            parse(&text, &file, |top| Self::from_top(top, Reading::Tried))?;
+        config.source.file = Some(path.to_owned());
+        Ok((config, warnings))
     }
 
     /// The admin socket that the file at `path` names, whatever else is wrong in it.
@@ -253,7 +264,8 @@ impl Config {
         let named = named.chain(&settings.crl).map(|file| file.value.clone());
         let behind = self.services.iter().flat_map(|service| service.kind.files());
         let own = self.source.file.iter().chain(&self.source.lists).cloned();
-        own.chain(named).chain(behind).collect()
+        let tried = self.tried.iter().flat_map(|tried| tried.files());
+        own.chain(named).chain(behind).chain(tried).collect()
     }
 
     /// Names the keeper of every program. A file says nothing of it: it belongs to the process that reads
@@ -268,12 +280,12 @@ impl Config {
     }
 
     /// Every table is read before the first missing one ends the reading.
-    fn from_top(mut top: Section<'_>) -> Option<Self> {
+    fn from_top(mut top: Section<'_>, reading: Reading) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
         let accept = rooms::accept(top.table("accept", "[accept]"));
         let default = address::read(top.table("address", "[address]"));
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
-        let server = rooms::server(top.table("server", "[server]"));
+        let server = rooms::server(top.table("server", "[server]"), reading);
         let audit = audit::read(top.table("audit", "[audit]"));
         let bans = bans::read(top.table("bans", "[bans]"));
         let admin = top.table("admin", "[admin]");
@@ -282,7 +294,7 @@ impl Config {
         let sandbox = sandbox::read(top.table("sandbox", "[sandbox]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
-        let (drain, watch) = server?;
+        let (drain, watch, tried) = server?;
         let (log, record) = audit?;
         let lists = top.document().lists();
         Some(Self {
@@ -301,9 +313,19 @@ impl Config {
             certs: certs?,
             sandbox: sandbox?,
             keeper: Keeper::Absent,
+            tried,
             source: Source { file: None, lists, watch },
         })
     }
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// To be served.
+    InForce,
+    /// To be tried beside one that is served.
+    Tried,
 }
 
 /// The text of a configuration, and how messages call it.

@@ -1,5 +1,6 @@
 //! Before a start: the configuration held against the files it names and the machine it is on.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
+use crate::paper::{Paper, Rules};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 use crate::sandbox;
@@ -41,8 +43,13 @@ pub(super) struct Ready {
     pub(super) wanted: Vec<Wanted>,
     /// What is behind each service's door, in the order of the configuration.
     pub(super) behind: Vec<Arc<dyn Service>>,
+    /// What is tried beside it, by service.
+    pub(super) papers: Papers,
     pub(super) warnings: Vec<Problem>,
 }
+
+/// The gates that are tried on paper, by service; none where nothing is tried.
+pub(super) type Papers = BTreeMap<Arc<str>, Arc<Paper>>;
 
 /// A socket that the configuration asks for, and the bind policy allows.
 #[derive(Clone, Debug)]
@@ -74,19 +81,55 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
             None
         }
     };
+    let papers = papers(config, &mut problems);
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
     problems.extend(log_file(config));
     problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    match (handshake, budgets, ground, wanted, refused) {
-        (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {
+    match (handshake, budgets, ground.zip(wanted), papers, refused) {
+        (
+            Some(handshake),
+            Some((budgets, lowered)),
+            Some((ground, wanted)),
+            Some(papers),
+            false,
+        ) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, ground, wanted, behind, warnings: problems })
+            Ok(Ready { handshake, budgets, ground, wanted, behind, papers, warnings: problems })
         }
         (_, _, _, _, _) => Err(problems),
     }
+}
+
+/// The gates of the configuration that is tried, with every file read that they need.
+fn papers(config: &Config, problems: &mut Vec<Problem>) -> Option<Papers> {
+    let Some(tried) = &config.tried else { return Some(Papers::new()) };
+    let handshake = match Handshake::load(&tried.handshake, UnixTime::now()) {
+        Ok(Loaded { handshake, warnings }) => {
+            problems.extend(warnings);
+            handshake
+        }
+        Err(found) => {
+            problems.extend(found);
+            return None;
+        }
+    };
+    let paper = |service: &ServiceConfig| {
+        let tried_service = tried.services.iter().find(|tried| tried.name == service.name);
+        let paper = tried_service.map_or(Paper::NoService, |tried_service| {
+            Paper::Rooms(Rules {
+                address: Arc::clone(&tried_service.address),
+                handshake: handshake.clone(),
+                versions: tried.handshake.versions,
+                identity: Arc::clone(&tried_service.identity),
+                frame: Arc::clone(&tried_service.frame),
+            })
+        });
+        (Arc::clone(&service.name), Arc::new(paper))
+    };
+    Some(config.services.iter().map(paper).collect())
 }
 
 /// What is behind a service's door, with every file read that it needs.

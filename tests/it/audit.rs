@@ -60,6 +60,7 @@ async fn a_burst_is_summarised_and_nothing_is_lost() {
             | Event::Left(..)
             | Event::Cut(..)
             | Event::Reloaded { .. }
+            | Event::WouldRefuse(..)
             | Event::Banned(..)
             | Event::Lifted(..)
             | Event::Expired(..)

@@ -23,6 +23,8 @@ mod cli;
 mod client;
 mod certs;
 mod config;
+#[cfg(unix)]
+mod dry_run;
 mod greeting;
 mod forward;
 mod handshake;

@@ -171,6 +171,9 @@ impl Line {
                 let line = Self::new("cut", at).visit(visit).caller(caller);
                 line.counted(counted).refused(refused)
             }
+            Event::WouldRefuse(visit, caller, refused) => {
+                Self::new("would-refuse", at).visit(visit).caller(caller).refused(refused)
+            }
             Event::More(refusal, source, count) => Self {
                 code: Some(refusal.code()),
                 from: Some(source.to_string()),
@@ -283,7 +286,7 @@ impl Line {
     pub(super) fn priority(&self) -> u8 {
         match self.event {
             "kept" | "lost" | "mended" => 3,
-            "refused" | "cut" | "more" | "banned" => 4,
+            "refused" | "cut" | "more" | "banned" | "would-refuse" => 4,
             _ => 6,
         }
     }

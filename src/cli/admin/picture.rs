@@ -115,6 +115,13 @@ fn print_refusals(status: &Status) {
     for (code, count) in &status.refused {
         row(&count.to_string(), code);
     }
+    if let Some(would_refuse) = &status.would_refuse {
+        let count = would_refuse.values().copied().fold(0, u64::saturating_add);
+        screen::say(format_args!("the policy that is tried would have refused {count}"));
+        for (code, count) in would_refuse {
+            row(&count.to_string(), code);
+        }
+    }
     if !status.last.is_empty() {
         screen::say("last refusals:");
     }

@@ -98,6 +98,7 @@ impl Hall {
                 Event::Permitted(..)
                 | Event::More(..)
                 | Event::Reloaded { .. }
+                | Event::WouldRefuse(..)
                 | Event::Banned(..)
                 | Event::Lifted(..)
                 | Event::Expired(..)
