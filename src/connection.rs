@@ -80,7 +80,7 @@ pub(crate) async fn walk(
         Err(refused) => return audit.record(Event::Refused(visit, refused, None), Instant::now()),
     };
     let visit = visit.of(&introduced);
-    match rooms.enter(introduced, closing).await {
+    match rooms.enter(introduced, audit, closing).await {
         Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
         Err(leaving) => {
             let (refused, presented, parting) = leaving.into_parts();
@@ -108,15 +108,18 @@ impl Rooms {
     async fn enter(
         &self,
         introduced: Introduced<TcpStream>,
+        audit: &Audit,
         closing: &Closing,
     ) -> Result<Seated<TcpStream>, Leaving> {
         self.bans.judge(introduced.peer(), SystemTime::now())?;
         let admitted = self.address.admit(introduced)?;
+        let began = Instant::now();
         let authenticated = tokio::select! {
             biased;
             () = closing.drain.cancelled() => return Err(Refusal::AcceptDraining.bare().into()),
             authenticated = self.handshake.perform(admitted) => authenticated?,
         };
+        audit.handshake_took(began.elapsed());
         let authorized = self.identity.authorize(authenticated)?;
         Ok(authorized.seated(&self.members)?)
     }

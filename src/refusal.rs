@@ -23,6 +23,10 @@ pub enum Room {
 }
 
 impl Room {
+    /// Every room that can say no, in walking order.
+    pub const ALL: [Room; 6] =
+        [Room::Accept, Room::Address, Room::Handshake, Room::Identity, Room::Frame, Room::Service];
+
     /// The word for the room in codes, configuration, logs and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -5,10 +5,11 @@ mod ledger;
 mod record;
 mod told;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 use tokio::sync::broadcast;
@@ -18,15 +19,16 @@ use crate::address::Ban;
 use crate::bans::Suspects;
 use crate::handshake::Presented;
 use crate::identity::Caller;
+use crate::metrics::{Counts, Histogram, History, Sample, Summary};
 use crate::peer::{PeerAddr, Source};
 use crate::problem::Problem;
-use crate::refusal::{Refusal, Refused};
+use crate::refusal::{Refusal, Refused, Room};
 use crate::service::Counted;
 
 use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
-pub use ledger::{Noted, Session, Totals};
+pub use ledger::{Noted, ServiceTotals, Session, Totals};
 pub use record::{Break, Chain, Record, RecordSettings, RecordTo};
 pub use told::tell_problem;
 use told::{is_health_check, write};
@@ -120,19 +122,24 @@ pub struct Audit {
     ledger: Arc<Ledger>,
     kept: OnceLock<Record>,
     suspects: Suspects,
+    handshakes: Histogram,
+    lag: Histogram,
+    history: Mutex<History>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let (listeners, _) = broadcast::channel(REMEMBERED);
-        let (visits, burst, ledger) = (AtomicU64::new(0), Mutex::default(), Arc::default());
         Self {
-            visits,
-            burst,
+            visits: AtomicU64::new(0),
+            burst: Mutex::default(),
             listeners,
-            ledger,
+            ledger: Arc::default(),
             kept: OnceLock::new(),
             suspects: Suspects::default(),
+            handshakes: Histogram::default(),
+            lag: Histogram::default(),
+            history: Mutex::default(),
         }
     }
 }
@@ -155,6 +162,52 @@ impl Audit {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.ledger.totals()
+    }
+
+    /// The counts of every service since the server started.
+    #[must_use]
+    pub fn services(&self) -> BTreeMap<Arc<str>, ServiceTotals> {
+        self.ledger.services()
+    }
+
+    /// How long handshakes took that were finished, since the server started.
+    #[must_use]
+    pub fn handshakes(&self) -> Counts {
+        self.handshakes.counts()
+    }
+
+    /// How late the runtime was, twice a second since the server started.
+    #[must_use]
+    pub fn lag(&self) -> Counts {
+        self.lag.counts()
+    }
+
+    /// The last hour, a sample every ten seconds, the oldest first; at most 360.
+    #[must_use]
+    pub fn history(&self) -> Vec<Sample> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).samples()
+    }
+
+    pub(crate) fn handshake_took(&self, time: Duration) {
+        self.handshakes.count(time);
+    }
+
+    pub(crate) fn was_late(&self, time: Duration) {
+        self.lag.count(time);
+    }
+
+    /// Remembers the last seconds, where it is time for that; to be called about once a second.
+    pub fn remember(&self, at: SystemTime, now: Instant) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.is_due(now) {
+            let totals = self.totals();
+            let refused = Room::ALL.map(|room| {
+                let own = totals.refused.iter().filter(|(refusal, _)| refusal.room() == room);
+                own.map(|(_, count)| *count).fold(0, u64::saturating_add)
+            });
+            let (permitted, handshakes) = (totals.permitted, self.handshakes());
+            history.take(Summary { permitted, refused, handshakes }, at, now);
+        }
     }
 
     /// The last refusals, the newest first; at most 256 are remembered.

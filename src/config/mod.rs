@@ -22,12 +22,14 @@ mod frame;
 mod forward;
 mod rooms;
 mod certs;
+mod metrics;
 mod run;
 mod sandbox;
 mod service;
 mod tunnel;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +72,8 @@ pub struct Config {
     pub record: Option<RecordSettings>,
     /// Who is kept out for being refused too often.
     pub bans: BanSettings,
+    /// Where the numbers of the server are read; nowhere without `[metrics]`.
+    pub metrics: Option<MetricsSettings>,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
@@ -105,6 +109,17 @@ pub enum Renewal {
         /// Where that is asked for.
         place: Place,
     },
+}
+
+/// What `[metrics]` says.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Where the numbers are read.
+    pub listen: Written<SocketAddr>,
+    /// From where they may be read: this machine, where nothing else is said.
+    pub allow: Arc<AddressGate>,
+    /// The names this host may be asked for by, besides its addresses and `localhost`.
+    pub names: Arc<[String]>,
 }
 
 /// What `[admin]` says.
@@ -288,6 +303,8 @@ impl Config {
         let server = rooms::server(top.table("server", "[server]"), reading);
         let audit = audit::read(top.table("audit", "[audit]"));
         let bans = bans::read(top.table("bans", "[bans]"));
+        let metrics = top.table("metrics", "[metrics]");
+        let metrics = metrics.is_written().then(|| metrics::read(metrics, bind.as_ref()));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
@@ -306,6 +323,10 @@ impl Config {
             log,
             record,
             bans: bans?,
+            metrics: match metrics {
+                Some(metrics) => Some(metrics?),
+                None => None,
+            },
             admin: match admin {
                 Some(admin) => Some(admin?),
                 None => None,

@@ -14,7 +14,7 @@ use super::status::Seats;
 use crate::accept::{Budgets, Members, Strangers};
 use crate::address::{BanList, Bans};
 use crate::audit::{Audit, Opening};
-use crate::config::{Config, ServiceConfig, ServiceKind};
+use crate::config::{Config, MetricsSettings, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
@@ -124,6 +124,11 @@ impl House {
         )
     }
 
+    /// What others may look at without asking: seats, and bans.
+    pub(super) fn shared(&self) -> (Strangers, Members, Arc<BanList>) {
+        (self.strangers.clone(), self.members.clone(), Arc::clone(&self.bans))
+    }
+
     /// The networks that are kept out for a while.
     pub(super) fn bans(&self) -> &BanList {
         &self.bans
@@ -184,6 +189,9 @@ impl House {
         }
         if config.bans.state != self.config.bans.state {
             warnings.push(after_a_restart("state in [bans]"));
+        }
+        if !same_outlet(config.metrics.as_ref(), self.config.metrics.as_ref()) {
+            warnings.push(after_a_restart("[metrics]"));
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
@@ -318,4 +326,13 @@ impl House {
             lifetime: service.lifetime,
         }
     }
+}
+
+/// Whether the numbers are read at the same place by the same readers.
+fn same_outlet(one: Option<&MetricsSettings>, other: Option<&MetricsSettings>) -> bool {
+    let meant = |settings: &MetricsSettings| {
+        let allow: Vec<_> = settings.allow.rules().iter().map(|rule| rule.network).collect();
+        (settings.listen.value, allow, Arc::clone(&settings.names))
+    };
+    one.map(meant) == other.map(meant)
 }

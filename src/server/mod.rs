@@ -6,6 +6,7 @@ mod control;
 mod doors;
 mod house;
 mod needs;
+mod numbers;
 mod prepare;
 mod renewal;
 pub mod status;
@@ -35,6 +36,7 @@ pub use control::Control;
 use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use needs::needs;
+use numbers::{Board, Outlet, watch_the_clock};
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use renewal::Renewal;
@@ -53,6 +55,8 @@ pub struct Server {
     warnings: Vec<Problem>,
     reloads: Reloads,
     keeping: Keeping,
+    outlet: Option<Outlet>,
+    board: Arc<Board>,
     began: Instant,
     renewal: Option<AbortOnDropHandle<()>>,
 }
@@ -70,6 +74,8 @@ impl Server {
         let (house, warnings) = House::open(Arc::new(config.clone()), ready, bans)?;
         let (control, orders) = control::pair();
         let (audit, reloads, began) = (Arc::<Audit>::default(), Reloads::default(), Instant::now());
+        let outlet = Outlet::open(config).map_err(|problem| vec![problem])?;
+        let board = Board::new(&audit, &house);
         let renewal = None;
         let mut server = Self {
             house,
@@ -80,6 +86,8 @@ impl Server {
             warnings,
             reloads,
             keeping,
+            outlet,
+            board,
             began,
             renewal,
         };
@@ -107,6 +115,12 @@ impl Server {
     /// The sockets that are open, each with the name of its service.
     pub fn listeners(&self) -> impl Iterator<Item = (Arc<str>, SocketAddr)> {
         self.house.doors.list()
+    }
+
+    /// Where the numbers of the server are read.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.outlet.as_ref().map(Outlet::at)
     }
 
     /// The budgets in force, which the descriptor limit may have lowered.
@@ -160,6 +174,10 @@ impl Server {
         let visitors = TaskTracker::new();
         let closing = self.control.closing().clone();
         self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
+        let clock = tokio::spawn(watch_the_clock(Arc::clone(&self.audit), closing.clone()));
+        let _clock = AbortOnDropHandle::new(clock);
+        let outlet = self.outlet.take().map(|outlet| outlet.run(Arc::clone(&self.board)));
+        let _outlet = outlet.map(|outlet| AbortOnDropHandle::new(tokio::spawn(outlet)));
         let mut broken = None;
         if let Err(problem) = self.keep(&closing).await {
             broken = Some(problem);
@@ -245,6 +263,7 @@ impl Server {
     /// What is done once a second.
     async fn look(&mut self, closing: &Closing) {
         self.audit.summarise(Instant::now());
+        self.audit.remember(SystemTime::now(), Instant::now());
         self.look_after_bans().await;
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
             self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
@@ -285,6 +304,7 @@ impl Server {
         let count =
             if outcome.is_ok() { &mut self.reloads.done } else { &mut self.reloads.refused };
         *count = count.saturating_add(1);
+        self.post();
         let (event, answer) = match outcome {
             Ok(Change { warnings, opened, closed }) => {
                 (Event::Reloaded { warnings: warnings.clone(), opened, closed }, Ok(warnings))

@@ -28,6 +28,8 @@ mod dry_run;
 mod greeting;
 mod forward;
 mod handshake;
+#[cfg(unix)]
+mod metrics;
 mod peers;
 mod balancers;
 #[cfg(unix)]
