@@ -92,7 +92,7 @@ faults! {
     AdminNoServer, "admin.no-server", "No server answers at the admin socket.";
     AdminNotUnderstood, "admin.not-understood", "The answer of the admin socket cannot be understood.";
     AdminNoSocket, "admin.no-socket", "The configuration names no admin socket, or this system has none.";
-    AdminBadUser, "admin.bad-user", "A user in [admin] does not exist on this machine.";
+    AdminBadUser, "admin.bad-user", "A user of the admin socket does not exist on this machine.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
     AuditUnwritable, "audit.unwritable", "The audit log cannot be written.";
     AuditLocked, "audit.locked", "Another process writes to the audit log.";
