@@ -20,11 +20,11 @@ use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
 use crate::handshake::{Handshake, Presented, TurnedAway};
 use crate::identity::{Caller, IdentityGate, Seated};
-use crate::paper::Paper;
 use crate::peer::PeerAddr;
 use crate::problem::Problem;
 use crate::refusal::{Refusal, Refused, Room};
 use crate::service::{Counted, Frames, Service, linger};
+use crate::trial::Trial;
 
 /// The rooms that one service's visitors walk through, as of one reload.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub(crate) struct Rooms {
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
     /// What is tried beside these rooms.
-    pub(crate) paper: Option<Arc<Paper>>,
+    pub(crate) trial: Option<Arc<Trial>>,
     pub(crate) lifetime: Option<Duration>,
 }
 
@@ -137,14 +137,14 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0);
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
-        self.judge_on_paper(&session, &visit, audit);
+        self.try_on_paper(&session, &visit, audit);
         let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),
             tally: frames.shared_tally(),
         });
-        let frame = self.paper.as_ref().and_then(|paper| paper.frame());
+        let frame = self.trial.as_ref().and_then(|trial| trial.frame());
         let mut doubt = frame.map(|frame| frames.trying(frame));
         let would_refuse = |refused| {
             let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
@@ -175,10 +175,10 @@ impl Rooms {
     }
 
     /// What the policy that is tried would have said. The session goes on in any case.
-    fn judge_on_paper(&self, session: &Session, visit: &Visit, audit: &Audit) {
-        let Some(paper) = &self.paper else { return };
+    fn try_on_paper(&self, session: &Session, visit: &Visit, audit: &Audit) {
+        let Some(trial) = &self.trial else { return };
         let caller = &session.caller;
-        if let Err(refused) = paper.judge(caller, &session.chain, UnixTime::now()) {
+        if let Err(refused) = trial.judge(caller, &session.chain, UnixTime::now()) {
             let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
             audit.record(event, Instant::now());
         }

@@ -104,7 +104,7 @@ pub mod bans;
 pub mod metrics;
 pub mod audit;
 pub(crate) mod web;
-pub(crate) mod paper;
+pub(crate) mod trial;
 pub(crate) mod connection;
 pub mod client;
 pub mod tunnel;

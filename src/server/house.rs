@@ -9,7 +9,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::after_a_restart;
 use super::doors::{Doors, Hands, Moved};
-use super::prepare::{Papers, Ready, interfaces, wanted};
+use super::prepare::{Ready, Trials, interfaces, wanted};
 use super::status::Seats;
 use crate::accept::{Budgets, Members, Strangers};
 use crate::address::{BanList, Bans};
@@ -28,7 +28,7 @@ pub(super) struct House {
     pub(super) handshake: Handshake,
     pub(super) doors: Doors,
     pub(super) sandbox: Option<Sandbox>,
-    papers: Papers,
+    trials: Trials,
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
@@ -78,12 +78,12 @@ impl House {
         ready: Ready,
         bans: Bans,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, behind, papers, warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, trials, warnings } = ready;
         let mut house = Self {
             config,
             ground: Arc::new(ground),
             handshake,
-            papers,
+            trials,
             doors: Doors::default(),
             sandbox: None,
             budgets,
@@ -177,7 +177,7 @@ impl House {
         config: Arc<Config>,
         ready: Ready,
     ) -> Result<Change, Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, behind, papers, mut warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, trials, mut warnings } = ready;
         let ground = Arc::new(ground);
         let before = Arc::clone(&self.ground);
         let moved = self.doors.prepare(&wanted, &ground, &before).await?;
@@ -202,7 +202,7 @@ impl House {
         self.config = config;
         self.ground = ground;
         self.handshake = handshake;
-        self.papers = papers;
+        self.trials = trials;
         self.budgets = budgets;
         self.strangers.resize(budgets);
         self.members.resize(budgets);
@@ -322,7 +322,7 @@ impl House {
             members: self.members.clone(),
             frame: Arc::clone(&service.frame),
             service: behind,
-            paper: self.papers.get(&service.name).map(Arc::clone),
+            trial: self.trials.get(&service.name).map(Arc::clone),
             lifetime: service.lifetime,
         }
     }

@@ -12,7 +12,6 @@ use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
 use crate::handshake::{Handshake, Loaded};
-use crate::paper::{Paper, Rules};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 use crate::sandbox;
@@ -21,6 +20,7 @@ use crate::server::numbers;
 use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
+use crate::trial::{Rules, Trial};
 use crate::web;
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
@@ -46,12 +46,12 @@ pub(super) struct Ready {
     /// What is behind each service's door, in the order of the configuration.
     pub(super) behind: Vec<Arc<dyn Service>>,
     /// What is tried beside it, by service.
-    pub(super) papers: Papers,
+    pub(super) trials: Trials,
     pub(super) warnings: Vec<Problem>,
 }
 
 /// The gates that are tried on paper, by service; none where nothing is tried.
-pub(super) type Papers = BTreeMap<Arc<str>, Arc<Paper>>;
+pub(super) type Trials = BTreeMap<Arc<str>, Arc<Trial>>;
 
 /// A socket that the configuration asks for, and the bind policy allows.
 #[derive(Clone, Debug)]
@@ -84,31 +84,31 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
             None
         }
     };
-    let papers = papers(config, &mut problems);
+    let trials = trials(config, &mut problems);
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
     problems.extend(log_file(config));
     problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    match (handshake, budgets, ground.zip(wanted), papers, refused) {
+    match (handshake, budgets, ground.zip(wanted), trials, refused) {
         (
             Some(handshake),
             Some((budgets, lowered)),
             Some((ground, wanted)),
-            Some(papers),
+            Some(trials),
             false,
         ) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, ground, wanted, behind, papers, warnings: problems })
+            Ok(Ready { handshake, budgets, ground, wanted, behind, trials, warnings: problems })
         }
         (_, _, _, _, _) => Err(problems),
     }
 }
 
 /// The gates of the configuration that is tried, with every file read that they need.
-fn papers(config: &Config, problems: &mut Vec<Problem>) -> Option<Papers> {
-    let Some(tried) = &config.tried else { return Some(Papers::new()) };
+fn trials(config: &Config, problems: &mut Vec<Problem>) -> Option<Trials> {
+    let Some(tried) = &config.tried else { return Some(Trials::new()) };
     let handshake = match Handshake::load(&tried.handshake, UnixTime::now()) {
         Ok(Loaded { handshake, warnings }) => {
             problems.extend(warnings);
@@ -119,10 +119,10 @@ fn papers(config: &Config, problems: &mut Vec<Problem>) -> Option<Papers> {
             return None;
         }
     };
-    let paper = |service: &ServiceConfig| {
+    let trial = |service: &ServiceConfig| {
         let tried_service = tried.services.iter().find(|tried| tried.name == service.name);
-        let paper = tried_service.map_or(Paper::NoService, |tried_service| {
-            Paper::Rooms(Rules {
+        let trial = tried_service.map_or(Trial::NoService, |tried_service| {
+            Trial::Rooms(Rules {
                 address: Arc::clone(&tried_service.address),
                 handshake: handshake.clone(),
                 versions: tried.handshake.versions,
@@ -130,9 +130,9 @@ fn papers(config: &Config, problems: &mut Vec<Problem>) -> Option<Papers> {
                 frame: Arc::clone(&tried_service.frame),
             })
         });
-        (Arc::clone(&service.name), Arc::new(paper))
+        (Arc::clone(&service.name), Arc::new(trial))
     };
-    Some(config.services.iter().map(paper).collect())
+    Some(config.services.iter().map(trial).collect())
 }
 
 /// What is behind a service's door, with every file read that it needs.

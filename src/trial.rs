@@ -16,7 +16,7 @@ use crate::refusal::{Refusal, Refused};
 
 /// The gates that one service's visitors would meet.
 #[derive(Clone, Debug)]
-pub(crate) enum Paper {
+pub(crate) enum Trial {
     /// The same rooms, by other rules.
     Rooms(Rules),
     /// There would be no such service.
@@ -33,7 +33,7 @@ pub(crate) struct Rules {
     pub(crate) frame: Arc<FramePolicy>,
 }
 
-impl Paper {
+impl Trial {
     /// Whether a caller with this chain would have been let in at `now`.
     pub(crate) fn judge(
         &self,
@@ -41,7 +41,7 @@ impl Paper {
         chain: &[CertificateDer<'static>],
         now: UnixTime,
     ) -> Result<(), Refused> {
-        let Paper::Rooms(rules) = self else { return Err(Refusal::ServiceRemoved.bare()) };
+        let Trial::Rooms(rules) = self else { return Err(Refusal::ServiceRemoved.bare()) };
         rules.address.judge(caller.peer())?;
         let is_old = caller.tls_version() != Some(ProtocolVersion::TLSv1_3);
         if is_old && rules.versions == Versions::Tls13Only {
@@ -55,8 +55,8 @@ impl Paper {
     /// The rules that its messages would meet.
     pub(crate) fn frame(&self) -> Option<&Arc<FramePolicy>> {
         match self {
-            Paper::Rooms(rules) => Some(&rules.frame),
-            Paper::NoService => None,
+            Trial::Rooms(rules) => Some(&rules.frame),
+            Trial::NoService => None,
         }
     }
 }
