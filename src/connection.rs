@@ -1,5 +1,6 @@
 //! The corridor: one visitor's way through the rooms, and its way out.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Accepted, Balancers, Introduced, Members, Socket, StrangerSeat};
-use crate::address::{AddressGate, Bans};
+use crate::address::{AddressGate, BanList};
 use crate::audit::{self, Audit, Event, Visit};
 use crate::bind::{BindPolicy, Interfaces};
 use crate::frame::{FrameKind, FramePolicy};
@@ -23,19 +24,22 @@ use crate::peer::PeerAddr;
 use crate::problem::Problem;
 use crate::refusal::{Refusal, Refused, Room};
 use crate::service::{Counted, Frames, Service, linger};
+use crate::trial::Trial;
 
 /// The rooms that one service's visitors walk through, as of one reload.
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub(crate) ground: Arc<Ground>,
     pub(crate) balancers: Arc<Balancers>,
-    pub(crate) bans: Arc<Bans>,
+    pub(crate) bans: Arc<BanList>,
     pub(crate) address: Arc<AddressGate>,
     pub(crate) handshake: Handshake,
     pub(crate) identity: Arc<IdentityGate>,
     pub(crate) members: Members,
     pub(crate) frame: Arc<FramePolicy>,
     pub(crate) service: Arc<dyn Service>,
+    /// What is tried beside these rooms.
+    pub(crate) trial: Option<Arc<Trial>>,
     pub(crate) lifetime: Option<Duration>,
 }
 
@@ -79,7 +83,7 @@ pub(crate) async fn walk(
     };
     let visit = visit.of(&introduced);
     // A handshake takes far more room than a session, which keeps its own for hours.
-    match Box::pin(rooms.enter(introduced, closing)).await {
+    match Box::pin(rooms.enter(introduced, audit, closing)).await {
         Ok(seated) => rooms.attend(seated, hallway, (visit, audit), closing).await,
         Err(leaving) => {
             let (refused, presented, parting) = leaving.into_parts();
@@ -107,15 +111,18 @@ impl Rooms {
     async fn enter(
         &self,
         introduced: Introduced<Socket>,
+        audit: &Audit,
         closing: &Closing,
     ) -> Result<Seated<Socket>, Leaving> {
         self.bans.judge(introduced.peer(), SystemTime::now())?;
         let admitted = self.address.admit(introduced)?;
+        let began = Instant::now();
         let authenticated = tokio::select! {
             biased;
             () = closing.drain.cancelled() => return Err(Refusal::AcceptDraining.bare().into()),
             authenticated = self.handshake.perform(admitted) => authenticated?,
         };
+        audit.handshake_took(began.elapsed());
         let authorized = self.identity.authorize(authenticated)?;
         Ok(authorized.seated(&self.members)?)
     }
@@ -133,20 +140,32 @@ impl Rooms {
         acknowledge_at_once(stream.get_ref().0.tcp());
         let session = Session::new(&stream, &caller, &visit);
         audit.record(Event::Permitted(visit.clone(), caller.clone()), Instant::now());
+        self.try_on_paper(&session, &visit, audit);
         let mut frames = Frames::new(stream, &self.frame, &closing.drain).of_visit(visit.number);
         let _present = audit.enter(audit::Session {
             visit: visit.clone(),
             caller: caller.clone(),
             tally: frames.shared_tally(),
         });
+        let frame = self.trial.as_ref().and_then(|trial| trial.frame());
+        let mut doubt = frame.map(|frame| frames.trying(frame));
+        let would_refuse = |refused| {
+            let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
+            audit.record(event, Instant::now());
+        };
         // What ends a session is asked first: a busy service can use up every turn's budget.
         let served = tokio::select! {
             biased;
             refused = session.passes_no_longer(hallway) => Err(refused),
             () = closing.cut.cancelled() => Err(Refusal::ServiceDrained.bare()),
             refused = outlived(self.lifetime) => Err(refused),
+            never = doubts(&mut doubt, would_refuse) => match never {},
             served = self.service.serve(&caller, &mut frames) => served.map_err(refused),
         };
+        // A doubt about the last message comes with the end of the service.
+        if let Some(Ok(refused)) = doubt.map(|mut doubt| doubt.try_recv()) {
+            would_refuse(refused);
+        }
         let counted: Counted = frames.tally().counted();
         let last_word = served.as_ref().err().and_then(|refused| self.last_word(refused));
         let event = match served {
@@ -156,6 +175,16 @@ impl Rooms {
         audit.record(event, Instant::now());
         frames.farewell(last_word.as_deref()).await;
         drop(seat);
+    }
+
+    /// What the policy that is tried would have said. The session goes on in any case.
+    fn try_on_paper(&self, session: &Session, visit: &Visit, audit: &Audit) {
+        let Some(trial) = &self.trial else { return };
+        let caller = &session.caller;
+        if let Err(refused) = trial.judge(caller, &session.chain, UnixTime::now()) {
+            let event = Event::WouldRefuse(visit.clone(), caller.clone(), refused);
+            audit.record(event, Instant::now());
+        }
     }
 
     /// What a member is told of a refused frame. It is no stranger, and needs the code to mend its ways.
@@ -246,6 +275,20 @@ impl Ground {
 
 /// A clock that is set or a machine that slept is noticed within this time.
 const BETWEEN_CLOCKS: Duration = Duration::from_secs(600);
+
+/// Tells of a doubt when there is one, and never ends: it is no reason to.
+async fn doubts(
+    doubt: &mut Option<oneshot::Receiver<Refused>>,
+    would_refuse: impl Fn(Refused),
+) -> Infallible {
+    if let Some(receiver) = doubt {
+        if let Ok(refused) = receiver.await {
+            would_refuse(refused);
+        }
+        *doubt = None;
+    }
+    std::future::pending().await
+}
 
 /// Waits until a session is as old as it may be; for ever where it may be of any age.
 async fn outlived(lifetime: Option<Duration>) -> Refused {

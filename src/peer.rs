@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::{IpNet, Ipv6Net};
+
 /// The address a visitor comes from, canonical by construction.
 ///
 /// An IPv4-mapped IPv6 address (`::ffff:10.1.2.3`) becomes its IPv4 twin here, once, so that no list
@@ -62,6 +64,15 @@ impl fmt::Display for PeerAddr {
 pub struct Source(IpAddr);
 
 impl Source {
+    /// The network itself.
+    #[must_use]
+    pub fn network(&self) -> IpNet {
+        match self.0 {
+            IpAddr::V4(ip) => IpNet::V4(ip.into()),
+            IpAddr::V6(ip) => Ipv6Net::new(ip, 64).unwrap_or_else(|_| ip.into()).into(),
+        }
+    }
+
     /// The first address of the network.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
@@ -114,6 +125,13 @@ impl PeerText {
         text
     }
 
+    /// What was shown before and has been read back; nothing where it cannot have been.
+    #[must_use]
+    pub fn shown_before(text: &str) -> Option<Self> {
+        let could = text.chars().all(is_plain) && text.chars().count() <= LONGEST_SHOWN;
+        could.then(|| Self(text.into()))
+    }
+
     /// How many characters of a peer's text are shown: a DNS name has 253 at the most.
     pub const LONGEST: usize = 256;
 
@@ -141,6 +159,9 @@ impl fmt::Debug for PeerText {
         write!(f, "\"{}\"", self.0)
     }
 }
+
+/// The longest text, all of it escaped as `\u{10ffff}`, and its `…`.
+const LONGEST_SHOWN: usize = PeerText::LONGEST * 10 + 1;
 
 /// A character, or a byte that is part of none.
 enum Piece {
@@ -222,6 +243,15 @@ mod tests {
         let said = b"a\nb\x1b[31m\xff\xe2\x80\xae\xe2\x80\xa8\"\\\xc2\x9b";
         let shown = PeerText::new(said).to_string();
         assert_eq!(shown, "a\\u{a}b\\u{1b}[31m\\xff\\u{202e}\\u{2028}\\\"\\\\\\u{9b}");
+    }
+
+    #[test]
+    fn what_was_shown_can_be_read_back_and_nothing_else() {
+        let shown = PeerText::new(b"a\nb\x1b\"");
+        assert_eq!(PeerText::shown_before(shown.as_str()), Some(shown));
+        for forged in ["a\nb", "\u{1b}[2J", &"a".repeat(3000)] {
+            assert_eq!(PeerText::shown_before(forged), None);
+        }
     }
 
     #[test]

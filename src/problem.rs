@@ -97,6 +97,11 @@ faults! {
     ProbeNotOwn, "probe.not-own", "The probe attacks only what its configuration listens on, on this machine.";
     ProbeNoClient, "probe.no-client", "No client certificate is at hand that the service permits.";
     ServerStopping, "server.stopping", "The server is stopping, so it takes no orders.";
+    AuditUnwritable, "audit.unwritable", "The audit log cannot be written.";
+    AuditLocked, "audit.locked", "Another process writes to the audit log.";
+    AuditBesideKey, "audit.beside-key", "The directory of the audit log holds the private key as well.";
+    BansUnreadable, "bans.unreadable", "The state of the bans cannot be read, or is not what was written.";
+    BansUnwritable, "bans.unwritable", "The state of the bans cannot be written.";
     SandboxOff, "sandbox.off", "The sandbox is switched off.";
     SandboxRoot, "sandbox.root", "The process runs as root, and stays root.";
     SandboxBadUser, "sandbox.bad-user", "The user or group to become cannot be had, or is root.";

@@ -23,6 +23,10 @@ pub enum Room {
 }
 
 impl Room {
+    /// Every room that can say no, in walking order.
+    pub const ALL: [Room; 6] =
+        [Room::Accept, Room::Address, Room::Handshake, Room::Identity, Room::Frame, Room::Service];
+
     /// The word for the room in codes, configuration, logs and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -130,7 +134,7 @@ refusals! {
         "Remove the deny rule, or allow a more specific network inside it.";
     AddressBanned, Address, "address.banned",
         "The address is banned for a while.",
-        "See who banned it and until when with doorward ban --list; doorward ban --lift ends it early.";
+        "See why and until when with doorward ban --list; doorward ban --lift ends it early.";
     HandshakeTimeout, Handshake, "handshake.timeout",
         "The TLS handshake was not finished before its deadline.",
         "Look for a client that connects without speaking; raise deadline in [handshake] only for links that need it.";

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
@@ -26,6 +27,72 @@ pub struct Ban {
     pub until: SystemTime,
     /// Why, in the words of whoever banned it.
     pub why: PeerText,
+    /// Who banned it.
+    pub by: BannedBy,
+}
+
+/// Who bans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BannedBy {
+    /// An operator, by hand.
+    Operator,
+    /// The server, for too many refusals.
+    Refusals,
+}
+
+impl BannedBy {
+    /// The word for it, in the record and where bans are kept.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            BannedBy::Operator => "operator",
+            BannedBy::Refusals => "refusals",
+        }
+    }
+
+    /// Whom a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [BannedBy::Operator, BannedBy::Refusals].into_iter().find(|by| by.word() == word)
+    }
+}
+
+/// The bans as they are shared by every door: a change counts for the next visitor.
+#[derive(Debug, Default)]
+pub struct BanList(RwLock<Bans>);
+
+impl BanList {
+    /// Whether the address may knock at `now`.
+    ///
+    /// # Errors
+    /// As [`Bans::judge`].
+    pub fn judge(&self, peer: PeerAddr, now: SystemTime) -> Result<(), Refused> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).judge(peer, now)
+    }
+
+    /// The bans of now.
+    #[must_use]
+    pub fn now(&self) -> Bans {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many networks are banned.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nobody is banned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes the bans.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Bans) -> T) -> T {
+        // Every change of the bans is whole before it can panic.
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Bans {
@@ -57,19 +124,23 @@ impl Bans {
         true
     }
 
-    /// Ends the ban of exactly this network; whether there was one.
-    pub fn lift(&mut self, network: IpNet) -> bool {
-        let lifted = self.bans.remove(&network.trunc()).is_some();
+    /// Ends the ban of exactly this network, and gives it back.
+    pub fn lift(&mut self, network: IpNet) -> Option<Ban> {
+        let lifted = self.bans.remove(&network.trunc());
         self.count_lengths();
         lifted
     }
 
-    /// Forgets the bans whose time is over at `now`; whether there were any.
-    pub fn expire(&mut self, now: SystemTime) -> bool {
-        let before = self.bans.len();
-        self.bans.retain(|_, ban| ban.until > now);
-        self.count_lengths();
-        self.bans.len() != before
+    /// Forgets the bans whose time is over at `now`, and gives them back.
+    pub fn expire(&mut self, now: SystemTime) -> Vec<(IpNet, Ban)> {
+        let (over, left) = std::mem::take(&mut self.bans)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, ban)| ban.until <= now);
+        self.bans = left;
+        if !over.is_empty() {
+            self.count_lengths();
+        }
+        over.into_iter().collect()
     }
 
     /// Whether the address may knock at `now`.
@@ -113,7 +184,7 @@ mod tests {
     }
 
     fn ban(seconds: u64) -> Ban {
-        Ban { until: at(seconds), why: PeerText::new(b"x") }
+        Ban { until: at(seconds), why: PeerText::new(b"x"), by: BannedBy::Operator }
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -131,7 +202,8 @@ mod tests {
             assert!(bans.judge(peer(ip), at(100)).is_ok());
         }
         assert!(bans.judge(peer("10.2.0.1"), at(1)).is_ok());
-        assert!(bans.expire(at(100)) && bans.is_empty());
+        assert_eq!(bans.expire(at(100)).len(), 1);
+        assert!(bans.is_empty());
     }
 
     #[test]
@@ -141,8 +213,8 @@ mod tests {
         bans.add("10.1.2.3/32".parse().unwrap(), ban(100));
         assert!(bans.judge(peer("10.1.2.3"), at(50)).is_err());
         assert!(bans.judge(peer("10.1.2.4"), at(50)).is_ok());
-        assert!(bans.lift("10.1.2.3/32".parse().unwrap()));
-        assert!(!bans.lift("10.1.2.3/32".parse().unwrap()));
+        assert_eq!(bans.lift("10.1.2.3/32".parse().unwrap()), Some(ban(100)));
+        assert_eq!(bans.lift("10.1.2.3/32".parse().unwrap()), None);
         assert!(bans.judge(peer("10.1.2.3"), at(50)).is_ok());
     }
 

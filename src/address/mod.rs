@@ -15,7 +15,7 @@ use crate::peer::PeerAddr;
 use crate::place::Place;
 use crate::refusal::{Refusal, Refused};
 
-pub use bans::{Ban, Bans};
+pub use bans::{Ban, BanList, BannedBy, Bans};
 pub use list::parse_list;
 use ranges::Ranges;
 

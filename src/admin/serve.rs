@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::succession;
 use super::{Answer, DEADLINE, LONGEST_BAN, LONGEST_QUESTION, Question};
-use crate::address::Ban;
+use crate::address::{Ban, BannedBy};
 use crate::audit::TARGET;
 use crate::backoff::Backoff;
 use crate::bind::{SocketFile, open_unix, replace_unix};
@@ -151,7 +151,7 @@ async fn answer(
             let span = Duration::from_secs(seconds).min(LONGEST_BAN);
             let now = SystemTime::now();
             let until = now.checked_add(span).unwrap_or(now);
-            let ban = Ban { until, why: PeerText::new(why.as_bytes()) };
+            let ban = Ban { until, why: PeerText::new(why.as_bytes()), by: BannedBy::Operator };
             done_or(control.ban(network, ban).await)
         }
         Question::Lift { network } => done_or(control.lift(network).await),

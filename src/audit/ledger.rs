@@ -10,7 +10,7 @@ use crate::handshake::{Pin, Presented};
 use crate::identity::Caller;
 use crate::peer::{PeerAddr, PeerText};
 use crate::refusal::{Refusal, Refused};
-use crate::service::Tally;
+use crate::service::{Counted, Tally};
 
 /// The memory of the record. Bounded: what a stranger sends never makes it grow.
 #[derive(Debug, Default)]
@@ -22,8 +22,54 @@ pub(super) struct Ledger {
 struct Pages {
     permitted: u64,
     refused: BTreeMap<Refusal, u64>,
+    would_refuse: BTreeMap<Refusal, u64>,
     last: VecDeque<Noted>,
     present: BTreeMap<u64, Session>,
+    services: BTreeMap<Arc<str>, ServiceTotals>,
+}
+
+/// What was counted of one service since the server started. All but `open` never gets less.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTotals {
+    /// Visitors that passed every gate.
+    pub permitted: u64,
+    /// Visitors that were refused or cut, by reason; reasons that never occurred are left out.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// Sessions that the policy that is tried would have refused, by reason.
+    pub would_refuse: BTreeMap<Refusal, u64>,
+    /// Messages that passed the frame gate.
+    pub frames: u64,
+    /// Bytes from visitors.
+    pub bytes_in: u64,
+    /// Bytes to visitors.
+    pub bytes_out: u64,
+    /// Sessions that are open now.
+    pub open: usize,
+}
+
+impl ServiceTotals {
+    fn add(&mut self, counted: &Counted) {
+        self.frames = self.frames.saturating_add(counted.frames_in);
+        self.bytes_in = self.bytes_in.saturating_add(counted.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(counted.bytes_out);
+    }
+}
+
+impl Pages {
+    fn of(&mut self, visit: &Visit) -> &mut ServiceTotals {
+        self.services.entry(Arc::clone(&visit.service)).or_default()
+    }
+
+    /// A session is over: from now on it is in the sums. Both at once, so that the sums never get less.
+    fn end(&mut self, visit: &Visit, counted: &Counted) {
+        self.present.remove(&visit.number);
+        self.of(visit).add(counted);
+    }
+}
+
+fn one_more(counts: &mut BTreeMap<Refusal, u64>, refusal: Refusal) {
+    let count = counts.entry(refusal).or_default();
+    *count = count.saturating_add(1);
 }
 
 /// A refusal as it is remembered.
@@ -90,6 +136,8 @@ pub struct Totals {
     pub permitted: u64,
     /// Visitors that were refused or cut, by reason; reasons that never occurred are left out.
     pub refused: BTreeMap<Refusal, u64>,
+    /// Sessions that the policy that is tried would have refused, by reason.
+    pub would_refuse: BTreeMap<Refusal, u64>,
 }
 
 /// Keeps a session among those present, until it is dropped.
@@ -108,19 +156,30 @@ impl Drop for Present {
 impl Ledger {
     pub(super) fn note(&self, event: &Event) {
         match event {
-            Event::Permitted(..) => {
+            Event::Permitted(visit, _) => {
                 let mut pages = self.pages();
                 pages.permitted = pages.permitted.saturating_add(1);
+                let service = pages.of(visit);
+                service.permitted = service.permitted.saturating_add(1);
             }
             Event::Refused(visit, refused, presented) => {
                 self.refused(visit, refused, presented.as_deref());
             }
-            Event::Cut(visit, caller, _, refused) => {
+            Event::Left(visit, _, counted) => self.pages().end(visit, counted),
+            Event::Cut(visit, caller, counted, refused) => {
+                self.pages().end(visit, counted);
                 self.refused(visit, refused, Some(caller.presented()));
             }
-            Event::Left(..)
-            | Event::More(..)
+            Event::WouldRefuse(visit, _, refused) => {
+                let mut pages = self.pages();
+                one_more(&mut pages.would_refuse, refused.refusal());
+                one_more(&mut pages.of(visit).would_refuse, refused.refusal());
+            }
+            Event::More(..)
             | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
             | Event::Kept(_)
             | Event::Rebound { .. } => {}
         }
@@ -138,10 +197,10 @@ impl Ledger {
             shown: presented.map(Shown::from),
         };
         let mut pages = self.pages();
-        let count = pages.refused.entry(refused.refusal()).or_default();
-        *count = count.saturating_add(1);
+        one_more(&mut pages.refused, refused.refusal());
+        one_more(&mut pages.of(visit).refused, refused.refusal());
         // One every second or two would soon be all that is remembered.
-        if super::is_health_check(refused) {
+        if super::told::is_health_check(refused) {
             return;
         }
         if pages.last.len() >= MOST_NOTED {
@@ -158,7 +217,23 @@ impl Ledger {
 
     pub(super) fn totals(&self) -> Totals {
         let pages = self.pages();
-        Totals { permitted: pages.permitted, refused: pages.refused.clone() }
+        Totals {
+            permitted: pages.permitted,
+            refused: pages.refused.clone(),
+            would_refuse: pages.would_refuse.clone(),
+        }
+    }
+
+    /// The sums of every service, with what the open sessions have had so far.
+    pub(super) fn services(&self) -> BTreeMap<Arc<str>, ServiceTotals> {
+        let pages = self.pages();
+        let mut services = pages.services.clone();
+        for session in pages.present.values() {
+            let service = services.entry(Arc::clone(&session.visit.service)).or_default();
+            service.add(&session.tally.counted());
+            service.open = service.open.saturating_add(1);
+        }
+        services
     }
 
     pub(super) fn last(&self) -> Vec<Noted> {

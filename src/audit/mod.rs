@@ -2,26 +2,36 @@
 
 mod burst;
 mod ledger;
+mod record;
+mod told;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use ipnet::IpNet;
 use tokio::sync::broadcast;
 
 use crate::accept::Introduced;
+use crate::address::Ban;
+use crate::bans::Suspects;
 use crate::handshake::Presented;
 use crate::identity::Caller;
+use crate::metrics::{Counts, Histogram, History, Sample, Summary};
 use crate::peer::{PeerAddr, Source};
-use crate::problem::{Problem, Severity};
-use crate::refusal::{Refusal, Refused};
+use crate::problem::Problem;
+use crate::refusal::{Refusal, Refused, Room};
 use crate::service::Counted;
 
 use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
-pub use ledger::{Noted, Session, Shown, Totals};
+pub use ledger::{Noted, ServiceTotals, Session, Shown, Totals};
+pub use record::{Break, Chain, Record, RecordSettings, RecordTo};
+pub use told::tell_problem;
+use told::{is_health_check, write};
 
 /// One visit: from the knock to the last byte.
 #[derive(Clone, Debug)]
@@ -57,6 +67,8 @@ pub enum Event {
     Left(Visit, Caller, Counted),
     /// A session was ended by a refusal.
     Cut(Visit, Caller, Counted, Refused),
+    /// A session that was let in, or goes on, would be refused by the policy that is tried.
+    WouldRefuse(Visit, Caller, Refused),
     /// So many more equal refusals came from a network than were recorded one by one.
     More(Refusal, Source, u64),
     /// A new state of the configuration and its files is in force.
@@ -68,6 +80,12 @@ pub enum Event {
         /// Sockets that were closed for it.
         closed: Vec<Opening>,
     },
+    /// A network is kept out for a while.
+    Banned(IpNet, Ban),
+    /// A ban was ended before its time.
+    Lifted(IpNet, Ban),
+    /// A ban has ended by itself.
+    Expired(IpNet, Ban),
     /// The new state has these problems, so the old one stays in force.
     Kept(Vec<Problem>),
     /// Interfaces of this host came, went or changed, and the bind policy was applied to them.
@@ -102,13 +120,27 @@ pub struct Audit {
     burst: Mutex<Burst>,
     listeners: broadcast::Sender<Event>,
     ledger: Arc<Ledger>,
+    kept: OnceLock<Record>,
+    suspects: Suspects,
+    handshakes: Histogram,
+    lag: Histogram,
+    history: Mutex<History>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let (listeners, _) = broadcast::channel(REMEMBERED);
-        let (visits, burst, ledger) = (AtomicU64::new(0), Mutex::default(), Arc::default());
-        Self { visits, burst, listeners, ledger }
+        Self {
+            visits: AtomicU64::new(0),
+            burst: Mutex::default(),
+            listeners,
+            ledger: Arc::default(),
+            kept: OnceLock::new(),
+            suspects: Suspects::default(),
+            handshakes: Histogram::default(),
+            lag: Histogram::default(),
+            history: Mutex::default(),
+        }
     }
 }
 
@@ -132,6 +164,52 @@ impl Audit {
         self.ledger.totals()
     }
 
+    /// The counts of every service since the server started.
+    #[must_use]
+    pub fn services(&self) -> BTreeMap<Arc<str>, ServiceTotals> {
+        self.ledger.services()
+    }
+
+    /// How long handshakes took that were finished, since the server started.
+    #[must_use]
+    pub fn handshakes(&self) -> Counts {
+        self.handshakes.counts()
+    }
+
+    /// How late the runtime was, twice a second since the server started.
+    #[must_use]
+    pub fn lag(&self) -> Counts {
+        self.lag.counts()
+    }
+
+    /// The last hour, a sample every ten seconds, the oldest first; at most 360.
+    #[must_use]
+    pub fn history(&self) -> Vec<Sample> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).samples()
+    }
+
+    pub(crate) fn handshake_took(&self, time: Duration) {
+        self.handshakes.count(time);
+    }
+
+    pub(crate) fn was_late(&self, time: Duration) {
+        self.lag.count(time);
+    }
+
+    /// Remembers the last seconds, where it is time for that; to be called about once a second.
+    pub fn remember(&self, at: SystemTime, now: Instant) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.is_due(now) {
+            let totals = self.totals();
+            let refused = Room::ALL.map(|room| {
+                let own = totals.refused.iter().filter(|(refusal, _)| refusal.room() == room);
+                own.map(|(_, count)| *count).fold(0, u64::saturating_add)
+            });
+            let (permitted, handshakes) = (totals.permitted, self.handshakes());
+            history.take(Summary { permitted, refused, handshakes }, at, now);
+        }
+    }
+
     /// The last refusals, the newest first; at most 256 are remembered.
     #[must_use]
     pub fn last_refusals(&self) -> Vec<Noted> {
@@ -144,6 +222,30 @@ impl Audit {
         self.ledger.present()
     }
 
+    /// Writes every event from now on to an audit log as well. The first log stays.
+    pub fn keep(&self, record: Record) {
+        drop(self.kept.set(record));
+    }
+
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.get().is_some()
+    }
+
+    /// Opens the file of the audit log anew, where it was renamed.
+    pub fn reopen(&self) {
+        if let Some(record) = self.kept.get() {
+            record.reopen();
+        }
+    }
+
+    /// How many events are not in the audit log although they should be, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.kept.get().map_or(0, Record::lost)
+    }
+
     /// Keeps a session among those present, as long as the answer is held.
     pub(crate) fn enter(&self, session: Session) -> Present {
         self.ledger.enter(session)
@@ -152,6 +254,7 @@ impl Audit {
     /// Records an event.
     pub fn record(&self, event: Event, now: Instant) {
         self.ledger.note(&event);
+        self.suspect(&event, now);
         let alone = match &event {
             // Below what is usually written; a summary of it would not be.
             Event::Refused(_, refused, _) if is_health_check(refused) => true,
@@ -161,16 +264,44 @@ impl Audit {
             Event::Permitted(..)
             | Event::Left(..)
             | Event::Cut(..)
+            | Event::WouldRefuse(..)
             | Event::More(..)
             | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
             | Event::Kept(_)
             | Event::Rebound { .. } => true,
         };
         if alone {
-            write(&event);
+            self.write(&event);
         }
         // Nobody may be listening.
         drop(self.listeners.send(event));
+    }
+
+    /// What is counted against networks, and what speaks for them.
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
+    fn suspect(&self, event: &Event, now: Instant) {
+        match event {
+            Event::Refused(visit, refused, _) => {
+                self.suspects.refused(refused.refusal(), visit.peer.source(), now);
+            }
+            Event::Permitted(visit, _) | Event::Left(visit, ..) | Event::Cut(visit, ..) => {
+                self.suspects.permitted(visit.peer.source(), now);
+            }
+            Event::WouldRefuse(..)
+            | Event::More(..)
+            | Event::Reloaded { .. }
+            | Event::Banned(..)
+            | Event::Lifted(..)
+            | Event::Expired(..)
+            | Event::Kept(_)
+            | Event::Rebound { .. } => {}
+        }
     }
 
     /// Tells what was counted and not recorded one by one; to be called about once a second.
@@ -179,16 +310,28 @@ impl Audit {
         self.tell(due);
     }
 
-    /// Tells all that is still untold, at the end.
+    /// Tells all that is still untold, and ends the audit log. It waits for a slow disk, a few seconds at the most.
     pub fn close(&self) {
         let rest = self.burst().all();
         self.tell(rest);
+        if let Some(record) = self.kept.get() {
+            record.close();
+        }
+    }
+
+    fn write(&self, event: &Event) {
+        write(event);
+        let Some(record) = self.kept.get() else { return };
+        // One every second or two says nothing, in a log that is kept.
+        if !matches!(event, Event::Refused(_, refused, _) if is_health_check(refused)) {
+            record.put(event);
+        }
     }
 
     fn tell(&self, counted: Vec<(Refusal, Source, u64)>) {
         for (refusal, source, count) in counted {
             let event = Event::More(refusal, source, count);
-            write(&event);
+            self.write(&event);
             drop(self.listeners.send(event));
         }
     }
@@ -196,154 +339,6 @@ impl Audit {
     fn burst(&self) -> std::sync::MutexGuard<'_, Burst> {
         self.burst.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(event: &Event) {
-    match event {
-        Event::Permitted(visit, caller) => permitted(visit, caller),
-        Event::Refused(visit, refused, _) if is_health_check(refused) => {
-            health_check(visit, refused);
-        }
-        Event::Refused(visit, refused, presented) => refusal(visit, refused, presented.as_deref()),
-        Event::Left(visit, caller, counted) => left(visit, caller, counted),
-        Event::Cut(visit, caller, counted, refused) => cut(visit, caller, counted, refused),
-        Event::Reloaded { warnings, opened, closed } => {
-            told(warnings, opened, closed);
-            tracing::info!(target: TARGET, "reloaded: the new state is in force");
-        }
-        Event::Kept(problems) => {
-            problems.iter().for_each(problem);
-            tracing::error!(target: TARGET, "kept: the new state is refused, the old one stays in force");
-        }
-        Event::Rebound { warnings, opened, closed } => {
-            told(warnings, opened, closed);
-            tracing::info!(target: TARGET, "rebound: the bind policy holds for the interfaces of now");
-        }
-        Event::More(refusal, source, count) => {
-            tracing::warn!(
-                target: TARGET, code = %refusal.code(), from = %source, count, "refused more of the same"
-            );
-        }
-    }
-}
-
-fn permitted(visit: &Visit, caller: &Caller) {
-    tracing::info!(
-        target: TARGET,
-        visit = visit.number,
-        service = %visit.service,
-        from = %visit.peer,
-        via = visit.via.map(tracing::field::display),
-        to = %visit.listener,
-        name = %caller.name(),
-        rule = %caller.rule(),
-        serial = %caller.presented().serial(),
-        "permitted",
-    );
-}
-
-fn refusal(visit: &Visit, refused: &Refused, presented: Option<&Presented>) {
-    tracing::warn!(
-        target: TARGET,
-        code = %refused.code(),
-        visit = visit.number,
-        service = %visit.service,
-        from = %visit.peer,
-        via = visit.via.map(tracing::field::display),
-        to = %visit.listener,
-        detail = said(refused).map(tracing::field::display),
-        rule = refused.rule().map(tracing::field::display),
-        subject = presented.map(|shown| tracing::field::display(shown.subject())),
-        names = presented.map(|shown| tracing::field::display(names(shown))),
-        serial = presented.map(|shown| tracing::field::display(shown.serial())),
-        pin = presented.map(|shown| tracing::field::display(shown.pin())),
-        "refused",
-    );
-}
-
-/// A balancer asks every second or two whether the server is there; nobody was turned away by the answer.
-fn is_health_check(refused: &Refused) -> bool {
-    refused.refusal() == Refusal::AcceptProxyLocal
-}
-
-fn health_check(visit: &Visit, refused: &Refused) {
-    tracing::debug!(
-        target: TARGET,
-        code = %refused.code(),
-        visit = visit.number,
-        service = %visit.service,
-        from = %visit.peer,
-        to = %visit.listener,
-        "refused",
-    );
-}
-
-fn left(visit: &Visit, caller: &Caller, counted: &Counted) {
-    tracing::info!(
-        target: TARGET,
-        visit = visit.number,
-        service = %visit.service,
-        from = %visit.peer,
-        via = visit.via.map(tracing::field::display),
-        name = %caller.name(),
-        frames = counted.frames_in,
-        bytes_in = counted.bytes_in,
-        bytes_out = counted.bytes_out,
-        lasted = %format_args!("{:?}", counted.lasted),
-        "left",
-    );
-}
-
-fn cut(visit: &Visit, caller: &Caller, counted: &Counted, refused: &Refused) {
-    tracing::warn!(
-        target: TARGET,
-        code = %refused.code(),
-        visit = visit.number,
-        service = %visit.service,
-        from = %visit.peer,
-        via = visit.via.map(tracing::field::display),
-        name = %caller.name(),
-        detail = said(refused).map(tracing::field::display),
-        serial = %caller.presented().serial(),
-        frames = counted.frames_in,
-        bytes_in = counted.bytes_in,
-        bytes_out = counted.bytes_out,
-        lasted = %format_args!("{:?}", counted.lasted),
-        "cut",
-    );
-}
-
-fn told(warnings: &[Problem], opened: &[Opening], closed: &[Opening]) {
-    warnings.iter().for_each(problem);
-    for Opening { service, at, exposure } in opened {
-        tracing::info!(target: TARGET, %service, to = %at, %exposure, "opened");
-    }
-    for Opening { service, at, .. } in closed {
-        tracing::info!(target: TARGET, %service, to = %at, "closed");
-    }
-}
-
-fn problem(problem: &Problem) {
-    let place = problem.place().map(tracing::field::display);
-    let (code, remedy) = (problem.fault().code(), problem.remedy());
-    match problem.severity() {
-        Severity::Error => {
-            tracing::error!(target: TARGET, %code, place, %remedy, "{}", problem.message());
-        }
-        Severity::Warning => {
-            tracing::warn!(target: TARGET, %code, place, %remedy, "{}", problem.message());
-        }
-    }
-}
-
-fn said(refused: &Refused) -> Option<&str> {
-    Some(refused.detail()).filter(|detail| !detail.is_empty())
-}
-
-/// The names of a certificate, in one field; the serial number finds the rest of a long list.
-fn names(presented: &Presented) -> String {
-    let shown: Vec<_> = presented.names().iter().take(SHOWN).map(ToString::to_string).collect();
-    shown.join(" ")
 }
 
 /// The target of all events, for filters of the log.

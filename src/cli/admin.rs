@@ -49,7 +49,8 @@ pub(super) struct DrainArgs {
     server: Server,
 }
 
-/// Keeps an address or a network out for a while, and cuts its sessions. A restart forgets bans.
+/// Keeps an address or a network out for a while, and cuts its sessions. A restart forgets bans, unless state in [bans]
+/// names a file for them.
 #[derive(Debug, clap::Args)]
 pub(super) struct BanArgs {
     /// The address or network, such as `192.0.2.7` or `2001:db8::/64`.

@@ -1,6 +1,7 @@
 //! What is typed, and which verb it means.
 
 mod admin;
+mod audit;
 mod certs;
 mod check;
 mod connect;
@@ -43,6 +44,8 @@ enum Verb {
     Reload(admin::ReloadArgs),
     /// Keep an address out of a running server for a while.
     Ban(admin::BanArgs),
+    /// Look at audit logs.
+    Audit(audit::Args),
     /// Let a running server finish its sessions, and end.
     Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
@@ -89,6 +92,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Status(args) => admin::status(&args),
         Verb::Reload(args) => admin::reload(&args),
         Verb::Ban(args) => admin::ban(&args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
         Verb::Probe(args) => probe::run(&args),

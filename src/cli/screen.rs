@@ -2,13 +2,24 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use doorward::problem::{Problem, Severity};
 
 /// A line of the result. A reader that went away is no error of ours.
 pub(super) fn say(line: impl Display) {
+    if STDOUT_IS_TAKEN.load(Ordering::Relaxed) {
+        return tell(line);
+    }
     drop(writeln!(io::stdout().lock(), "{line}"));
 }
+
+/// From now on standard output belongs to the audit log, and results go to standard error.
+pub(super) fn leave_stdout() {
+    STDOUT_IS_TAKEN.store(true, Ordering::Relaxed);
+}
+
+static STDOUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A line for the person at the terminal.
 pub(super) fn tell(line: impl Display) {

@@ -5,6 +5,7 @@ mod report;
 use std::path::Path;
 
 use doorward::admin::{Admin, Predecessor};
+use doorward::audit::{self, RecordSettings, RecordTo};
 use doorward::bind;
 use doorward::config::{Config, LogFormat};
 use doorward::pki;
@@ -46,24 +47,31 @@ struct Opened {
 pub(super) fn run(args: &Args) -> Exit {
     let (mut config, mut warnings) = match Config::read(&args.config.config) {
         Ok(read) => read,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => {
+            let format = Config::log_format(&args.config.config);
+            log_to_stderr(format);
+            return does_not_start(&problems, format);
+        }
     };
     config.keep_programs(&Keeper::this_program());
     log_to_stderr(config.log);
+    if config.record.as_ref().is_some_and(|record| record.to.value == RecordTo::Stdout) {
+        screen::leave_stdout();
+    }
     if args.config.is_default()
         && let Err(problem) = first_start(&config)
     {
-        return refuse(&[problem]);
+        return does_not_start(&[problem], config.log);
     }
     let opened = match open(&config, args.take_over, &mut warnings) {
         Ok(opened) => opened,
         Err(problems) => {
             warnings.extend(problems);
-            return refuse(&warnings);
+            return does_not_start(&warnings, config.log);
         }
     };
     let Opened { server, admin, sandbox, predecessor } = opened;
-    screen::tell_problems(&warnings);
+    tell(&warnings, config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -108,6 +116,8 @@ fn open(
     let admin = admin.map_err(|problem| vec![problem])?;
     let sandbox = Sandbox::enter(&config.sandbox, &server::needs(config))?;
     warnings.extend_from_slice(sandbox.warnings());
+    // From inside, where they are written from now on.
+    server.open_books().map_err(|problem| vec![problem])?;
     Ok(Opened { server, admin, sandbox, predecessor })
 }
 
@@ -119,6 +129,12 @@ fn predecessor(config: &Config) -> Result<Predecessor, Vec<Problem>> {
         let remedy = "add one, restart once without --take-over, and use it from then on";
         return Err(one(Problem::error(Fault::AdminNoSocket, what, remedy)));
     };
+    let in_a_file = |settings: &RecordSettings| matches!(settings.to.value, RecordTo::File(_));
+    if config.record.as_ref().is_some_and(in_a_file) || config.metrics.is_some() {
+        let what = "an audit log in a file and [metrics] belong to one process at a time";
+        let remedy = "restart it instead; behind a socket unit of systemd visitors queue meanwhile";
+        return Err(one(Problem::error(Fault::AdminRefused, what, remedy)));
+    }
     let foreseen = sandbox::foresee(&config.sandbox);
     // Nothing may refuse once the admin socket was replaced.
     if foreseen.iter().any(|problem| problem.severity() == Severity::Error) {
@@ -197,9 +213,32 @@ fn first_start(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The problems of a start, as the log is written.
+fn tell(problems: &[Problem], format: LogFormat) {
+    match format {
+        LogFormat::Text => screen::tell_problems(problems),
+        LogFormat::Json => problems.iter().for_each(audit::tell_problem),
+    }
+}
+
+fn does_not_start(problems: &[Problem], format: LogFormat) -> Exit {
+    match format {
+        LogFormat::Text => refuse(problems),
+        LogFormat::Json => {
+            tell(problems, format);
+            tracing::error!("doorward does not start: {}", screen::count(problems));
+            refused(problems)
+        }
+    }
+}
+
 pub(super) fn refuse(problems: &[Problem]) -> Exit {
     screen::tell_problems(problems);
     screen::tell(format_args!("doorward does not start: {}", screen::count(problems)));
+    refused(problems)
+}
+
+fn refused(problems: &[Problem]) -> Exit {
     if problems.iter().any(|problem| problem.fault() == Fault::BindInUse) {
         return Exit::PortInUse;
     }

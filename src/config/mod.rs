@@ -15,23 +15,29 @@ mod words;
 mod entry;
 mod section;
 mod address;
+mod audit;
+mod bans;
 mod identity;
 mod frame;
 mod forward;
 mod rooms;
 mod certs;
+mod metrics;
 mod run;
 mod sandbox;
 mod service;
 mod tunnel;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
+use crate::audit::RecordSettings;
+use crate::bans::BanSettings;
 use crate::bind::{BindPolicy, Listen};
 use crate::frame::FramePolicy;
 use crate::handshake::{Greeting, HandshakeSettings};
@@ -62,6 +68,12 @@ pub struct Config {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFormat,
+    /// Where the audit log goes; nowhere unless it is said.
+    pub record: Option<RecordSettings>,
+    /// Who is kept out for being refused too often.
+    pub bans: BanSettings,
+    /// Where the numbers of the server are read; nowhere without `[metrics]`.
+    pub metrics: Option<MetricsSettings>,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
@@ -70,6 +82,8 @@ pub struct Config {
     pub sandbox: SandboxSettings,
     /// Who watches over the programs of services; see [`Config::keep_programs`].
     pub keeper: Keeper,
+    /// The configuration that is tried on paper beside this one: what it would have refused is counted and logged.
+    pub tried: Option<Box<Config>>,
     /// Where it was read from, and whether it is read again when that changes.
     pub source: Source,
 }
@@ -95,6 +109,17 @@ pub enum Renewal {
         /// Where that is asked for.
         place: Place,
     },
+}
+
+/// What `[metrics]` says.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Where the numbers are read.
+    pub listen: Written<SocketAddr>,
+    /// From where they may be read: this machine, where nothing else is said.
+    pub allow: Arc<AddressGate>,
+    /// The names this host may be asked for by, besides its addresses and `localhost`.
+    pub names: Arc<[String]>,
 }
 
 /// What `[admin]` says.
@@ -201,7 +226,16 @@ impl Config {
     /// # Errors
     /// As for [`Config::read`].
     pub fn parse(text: &str, file: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        parse(text, file, Self::from_top)
+        parse(text, file, |top| Self::from_top(top, Reading::InForce))
+    }
+
+    /// A configuration that is only tried: it may not try another one.
+    fn read_to_try(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (text, file) = text_of(path)?;
+        let (mut config, warnings) =
+            parse(&text, &file, |top| Self::from_top(top, Reading::Tried))?;
+        config.source.file = Some(path.to_owned());
+        Ok((config, warnings))
     }
 
     /// The admin socket that the file at `path` names, whatever else is wrong in it.
@@ -224,6 +258,18 @@ impl Config {
         })
     }
 
+    /// How the file at `path` wants the log written, whatever else is wrong in it.
+    #[must_use]
+    pub fn log_format(path: &Path) -> LogFormat {
+        let text = source::text_of(path, LONGEST_FILE).ok();
+        let tables: Option<toml::Table> = text.and_then(|text| text.parse().ok());
+        let format = tables.as_ref().and_then(|tables| tables.get("audit")?.get("format"));
+        match format.and_then(toml::Value::as_str) {
+            Some("json") => LogFormat::Json,
+            Some(_) | None => LogFormat::Text,
+        }
+    }
+
     /// Every file that a change of counts for: the configuration, its lists, and what the handshake and the
     /// services are made from.
     #[must_use]
@@ -233,7 +279,8 @@ impl Config {
         let named = named.chain(&settings.crl).map(|file| file.value.clone());
         let behind = self.services.iter().flat_map(|service| service.kind.files());
         let own = self.source.file.iter().chain(&self.source.lists).cloned();
-        own.chain(named).chain(behind).collect()
+        let tried = self.tried.iter().flat_map(|tried| tried.files());
+        own.chain(named).chain(behind).chain(tried).collect()
     }
 
     /// Names the keeper of every program. A file says nothing of it: it belongs to the process that reads
@@ -248,20 +295,24 @@ impl Config {
     }
 
     /// Every table is read before the first missing one ends the reading.
-    fn from_top(mut top: Section<'_>) -> Option<Self> {
+    fn from_top(mut top: Section<'_>, reading: Reading) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
         let accept = rooms::accept(top.table("accept", "[accept]"));
         let default = address::read(top.table("address", "[address]"));
         let handshake = rooms::handshake(top.table("handshake", "[handshake]"));
-        let server = rooms::server(top.table("server", "[server]"));
-        let log = rooms::audit(top.table("audit", "[audit]"));
+        let server = rooms::server(top.table("server", "[server]"), reading);
+        let audit = audit::read(top.table("audit", "[audit]"));
+        let bans = bans::read(top.table("bans", "[bans]"));
+        let metrics = top.table("metrics", "[metrics]");
+        let metrics = metrics.is_written().then(|| metrics::read(metrics, bind.as_ref()));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
         let sandbox = sandbox::read(top.table("sandbox", "[sandbox]"));
         let services = service::read(&mut top, bind.as_ref(), default.as_ref());
         top.finish();
-        let (drain, watch) = server?;
+        let (drain, watch, tried) = server?;
+        let (log, record) = audit?;
         let lists = top.document().lists();
         Some(Self {
             bind: bind?,
@@ -269,7 +320,13 @@ impl Config {
             handshake: handshake?,
             services: services?,
             drain,
-            log: log?,
+            log,
+            record,
+            bans: bans?,
+            metrics: match metrics {
+                Some(metrics) => Some(metrics?),
+                None => None,
+            },
             admin: match admin {
                 Some(admin) => Some(admin?),
                 None => None,
@@ -277,9 +334,19 @@ impl Config {
             certs: certs?,
             sandbox: sandbox?,
             keeper: Keeper::Absent,
+            tried,
             source: Source { file: None, lists, watch },
         })
     }
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// To be served.
+    InForce,
+    /// To be tried beside one that is served.
+    Tried,
 }
 
 /// The text of a configuration, and how messages call it.

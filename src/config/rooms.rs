@@ -1,4 +1,4 @@
-//! The tables that stand once: `[bind]`, `[accept]`, `[handshake]`, `[server]` and `[audit]`.
+//! The tables that stand once: `[bind]`, `[accept]`, `[handshake]`, `[server]` and `[admin]`.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::document::{Document, quoted};
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::words::nearest;
-use super::{AdminSettings, LogFormat};
+use super::{AdminSettings, Config, Reading};
 use crate::accept::Budgets;
 use crate::bind::{BindPolicy, PortRange, Scope, ScopeRule};
 use crate::handshake::{HandshakeSettings, Hints, Versions};
@@ -197,13 +197,37 @@ fn versions(entry: &Entry<'_>) -> Option<Versions> {
     Some(Versions::Tls12And13)
 }
 
-/// `[server]`: how long sessions may go on once the server is told to stop, and whether its files are
-/// watched.
-pub(super) fn server(mut section: Section<'_>) -> Option<(Duration, bool)> {
+/// `[server]`: how long sessions may go on once the server is told to stop, whether its files are watched, and
+/// which stricter configuration is tried.
+pub(super) fn server(
+    mut section: Section<'_>,
+    reading: Reading,
+) -> Option<(Duration, bool, Option<Box<Config>>)> {
     let drain = drain(&mut section);
     let watch = section.or("watch", true, Entry::flag);
+    let tried = section.or("dry_run", None, |entry| dry_run(entry, reading).map(Some));
     section.finish();
-    Some((drain?, watch?))
+    Some((drain?, watch?, tried?))
+}
+
+/// The configuration that is tried. Its problems are told with its own places.
+fn dry_run(entry: &Entry<'_>, reading: Reading) -> Option<Box<Config>> {
+    let path = entry.path()?;
+    if reading == Reading::Tried {
+        let shown = path.value.display().to_string();
+        let remedy = "remove it: what is tried cannot try something else";
+        entry.refuse(&shown, "in a configuration that is itself tried", remedy);
+        return None;
+    }
+    let read = Config::read_to_try(&path.value);
+    let (config, problems) = match read {
+        Ok((config, warnings)) => (Some(Box::new(config)), warnings),
+        Err(problems) => (None, problems),
+    };
+    for problem in problems {
+        entry.document().report(problem);
+    }
+    config
 }
 
 /// `[server]` of a tunnel, whose files are always looked after.
@@ -266,14 +290,6 @@ fn user_named(name: &str) -> Option<u32> {
 #[cfg(not(unix))]
 fn user_named(_: &str) -> Option<u32> {
     None
-}
-
-/// `[audit]`: how the log is written.
-pub(super) fn audit(mut section: Section<'_>) -> Option<LogFormat> {
-    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let format = section.or("format", LogFormat::Text, |entry| entry.choice(&words));
-    section.finish();
-    format
 }
 
 /// Where a rule is written that the file leaves out.

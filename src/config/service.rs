@@ -289,7 +289,7 @@ fn listen(entry: &Entry<'_>) -> Option<Listen> {
 }
 
 /// What an interface has is judged when sockets are opened: the file alone cannot tell.
-fn names_an_interface(bind: &BindPolicy) -> bool {
+pub(super) fn names_an_interface(bind: &BindPolicy) -> bool {
     let by_interface = |rule: &Written<ScopeRule>| matches!(rule.value, ScopeRule::Interface(_));
     matches!(&bind.scope().value, Scope::Only(rules) if rules.iter().any(by_interface))
 }

@@ -11,7 +11,7 @@ use super::document::quoted;
 use super::entry::{Bounds, Entry};
 use super::section::Section;
 use super::service::Taken;
-use super::{LogFormat, address, parse, rooms, text_of};
+use super::{LogFormat, address, audit, parse, rooms, text_of};
 use crate::address::{AddressGate, Effect, NetworkRule};
 use crate::bind::BindPolicy;
 use crate::client::{ClientFiles, Deadlines};
@@ -56,7 +56,7 @@ impl TunnelConfig {
     fn from_top(mut top: Section<'_>) -> Option<Self> {
         let bind = rooms::bind(top.table("bind", "[bind]"));
         let drain = rooms::tunnel_server(top.table("server", "[server]"));
-        let log = rooms::audit(top.table("audit", "[audit]"));
+        let log = audit::of_a_tunnel(top.table("audit", "[audit]"));
         let tunnels = tunnels(&mut top, bind.as_ref());
         top.finish();
         Some(Self { bind: bind?, tunnels: tunnels?, drain: drain?, log: log? })

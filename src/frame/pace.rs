@@ -42,6 +42,13 @@ impl Rate {
         Ok(Self { count, per: Duration::from_secs(u64::from(seconds)), burst })
     }
 
+    /// `count` in any time, all of them at once after a pause; 0 means 1.
+    #[must_use]
+    pub fn within(count: u32, per: Duration) -> Self {
+        let count = count.max(1);
+        Self { count, per, burst: count }
+    }
+
     /// The same rate, with `burst` messages at once; 0 means 1.
     #[must_use]
     pub fn with_burst(self, burst: u32) -> Self {
@@ -89,6 +96,12 @@ impl Pace {
     #[must_use]
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self { interval: rate.interval(), tolerance: rate.tolerance(), rate, full_at: now }
+    }
+
+    /// When nothing is left of what was taken, were nothing more to come.
+    #[must_use]
+    pub fn full_at(&self) -> Instant {
+        self.full_at
     }
 
     /// Takes one message out of the bucket.

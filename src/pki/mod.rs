@@ -6,7 +6,7 @@
 pub mod anchor;
 mod authority;
 mod credential;
-mod disk;
+pub(crate) mod disk;
 pub mod doctor;
 mod document;
 mod draft;

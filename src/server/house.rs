@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,12 +10,12 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::after_a_restart;
 use super::doors::{Doors, Hands, Moved};
-use super::prepare::{Ready, interfaces, wanted};
+use super::prepare::{Ready, Trials, interfaces, wanted};
 use super::status::Seats;
 use crate::accept::{Budgets, Members, Strangers};
-use crate::address::Bans;
+use crate::address::{BanList, Bans};
 use crate::audit::{Audit, Opening};
-use crate::config::{Config, ServiceConfig, ServiceKind};
+use crate::config::{Config, MetricsSettings, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
@@ -30,10 +29,11 @@ pub(super) struct House {
     pub(super) handshake: Handshake,
     pub(super) doors: Doors,
     pub(super) sandbox: Option<Sandbox>,
+    trials: Trials,
     budgets: Budgets,
     strangers: Strangers,
     members: Members,
-    bans: Arc<Bans>,
+    bans: Arc<BanList>,
     services: BTreeMap<Arc<str>, Guarded>,
     /// Services of the embedding program, which take the place of the configured kind.
     own: HashMap<Arc<str>, Arc<dyn Service>>,
@@ -77,13 +77,15 @@ impl House {
     pub(super) fn open(
         config: Arc<Config>,
         ready: Ready,
+        bans: Bans,
         mut handed: Vec<TcpListener>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, behind, warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, trials, warnings } = ready;
         let mut house = Self {
             config,
             ground: Arc::new(ground),
             handshake,
+            trials,
             doors: Doors::default(),
             sandbox: None,
             budgets,
@@ -95,6 +97,7 @@ impl House {
             waiting: Vec::new(),
             drain: None,
         };
+        house.bans.change(|now| *now = bans);
         house.furnish(&behind);
         let mut problems = Vec::new();
         for wanted in wanted {
@@ -124,25 +127,19 @@ impl House {
         )
     }
 
+    /// What others may look at without asking: seats, and bans.
+    pub(super) fn shared(&self) -> (Strangers, Members, Arc<BanList>) {
+        (self.strangers.clone(), self.members.clone(), Arc::clone(&self.bans))
+    }
+
     /// The networks that are kept out for a while.
-    pub(super) fn bans(&self) -> &Bans {
+    pub(super) fn bans(&self) -> &BanList {
         &self.bans
     }
 
-    /// Changes the bans, and judges every live session by them.
-    pub(super) fn ban(&mut self, change: impl FnOnce(&mut Bans) -> bool) -> bool {
-        let changed = change(Arc::make_mut(&mut self.bans));
-        if changed {
-            self.furnish(&[]);
-        }
-        changed
-    }
-
-    /// Forgets the bans whose time is over.
-    pub(super) fn expire_bans(&mut self, now: SystemTime) {
-        if self.bans.iter().any(|(_, ban)| ban.until <= now) {
-            self.ban(|bans| bans.expire(now));
-        }
+    /// Judges every live session by the rooms and bans of now.
+    pub(super) fn judge_again(&mut self) {
+        self.furnish(&[]);
     }
 
     /// Puts an own service behind the door called `name`, now and after every reload.
@@ -183,12 +180,21 @@ impl House {
         config: Arc<Config>,
         ready: Ready,
     ) -> Result<Change, Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, behind, mut warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, trials, mut warnings } = ready;
         let ground = Arc::new(ground);
         let before = Arc::clone(&self.ground);
         let moved = self.doors.prepare(&wanted, &ground, &before).await?;
         if config.log != self.config.log {
             warnings.push(after_a_restart("format in [audit]"));
+        }
+        if config.record != self.config.record {
+            warnings.push(after_a_restart("the audit log of [audit]"));
+        }
+        if config.bans.state != self.config.bans.state {
+            warnings.push(after_a_restart("state in [bans]"));
+        }
+        if !same_outlet(config.metrics.as_ref(), self.config.metrics.as_ref()) {
+            warnings.push(after_a_restart("[metrics]"));
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
@@ -199,6 +205,7 @@ impl House {
         self.config = config;
         self.ground = ground;
         self.handshake = handshake;
+        self.trials = trials;
         self.budgets = budgets;
         self.strangers.resize(budgets);
         self.members.resize(budgets);
@@ -318,7 +325,17 @@ impl House {
             members: self.members.clone(),
             frame: Arc::clone(&service.frame),
             service: behind,
+            trial: self.trials.get(&service.name).map(Arc::clone),
             lifetime: service.lifetime,
         }
     }
+}
+
+/// Whether the numbers are read at the same place by the same readers.
+fn same_outlet(one: Option<&MetricsSettings>, other: Option<&MetricsSettings>) -> bool {
+    let meant = |settings: &MetricsSettings| {
+        let allow: Vec<_> = settings.allow.rules().iter().map(|rule| rule.network).collect();
+        (settings.listen.value, allow, Arc::clone(&settings.names))
+    };
+    one.map(meant) == other.map(meant)
 }

@@ -1,10 +1,12 @@
 //! The server: every listener with its rooms, from the first visitor to the last goodbye.
 
+mod bans;
 mod calendar;
 mod control;
 mod doors;
 mod house;
 mod needs;
+mod numbers;
 mod prepare;
 mod renewal;
 pub mod status;
@@ -15,26 +17,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ipnet::IpNet;
 use rustls::pki_types::UnixTime;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::accept::Budgets;
-use crate::address::Bans;
-use crate::audit::{Audit, Event, TARGET};
+use crate::audit::{Audit, Event, Record};
 use crate::config::Config;
 use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
 use crate::sandbox::Sandbox;
 use crate::service::Service;
 
+use bans::Keeping;
 use calendar::Calendar;
 pub use control::Control;
 use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use needs::needs;
+use numbers::{Board, Outlet, watch_the_clock};
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use renewal::Renewal;
@@ -52,6 +55,9 @@ pub struct Server {
     orders: Orders,
     warnings: Vec<Problem>,
     reloads: Reloads,
+    keeping: Keeping,
+    outlet: Option<Outlet>,
+    board: Arc<Board>,
     began: Instant,
     renewal: Option<AbortOnDropHandle<()>>,
 }
@@ -76,11 +82,29 @@ impl Server {
         Renewal::revive(config);
         let watch = Watch::new(&config.files());
         let ready = prepare(config, None)?;
-        let (house, warnings) = House::open(Arc::new(config.clone()), ready, sockets)?;
+        let (keeping, bans) = Keeping::open(config).map_err(|problem| vec![problem])?;
+        let (house, warnings) = House::open(Arc::new(config.clone()), ready, bans, sockets)?;
         let (control, orders) = control::pair();
-        let (audit, reloads, began) = (Arc::default(), Reloads::default(), Instant::now());
+        let (audit, reloads, began) = (Arc::<Audit>::default(), Reloads::default(), Instant::now());
+        let outlet = Outlet::open(config).map_err(|problem| vec![problem])?;
+        let board = Board::new(&audit, &house);
         let renewal = None;
-        Ok(Self { house, watch, audit, control, orders, warnings, reloads, began, renewal })
+        let mut server = Self {
+            house,
+            watch,
+            audit,
+            control,
+            orders,
+            warnings,
+            reloads,
+            keeping,
+            outlet,
+            board,
+            began,
+            renewal,
+        };
+        server.follow_bans();
+        Ok(server)
     }
 
     /// The same server, with an own service behind the door that the configuration calls `name`.
@@ -105,6 +129,12 @@ impl Server {
         self.house.doors.list()
     }
 
+    /// Where the numbers of the server are read.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.outlet.as_ref().map(Outlet::at)
+    }
+
     /// The budgets in force, which the descriptor limit may have lowered.
     #[must_use]
     pub fn budgets(&self) -> Budgets {
@@ -115,6 +145,22 @@ impl Server {
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// Opens the audit log that the configuration asks for, and makes sure that bans can be kept. [`Server::run`]
+    /// does it otherwise; a process that enters a sandbox asks for it then, when it is known what can be written
+    /// later.
+    ///
+    /// # Errors
+    /// As [`Record::open`]; [`Fault::BansUnwritable`].
+    pub fn open_books(&self) -> Result<(), Problem> {
+        self.prove_book()?;
+        if let Some(settings) = &self.house.config.record
+            && !self.audit.is_kept()
+        {
+            self.audit.keep(Record::open(settings)?);
+        }
+        Ok(())
     }
 
     /// The record, to listen to.
@@ -133,11 +179,17 @@ impl Server {
     /// its network and time drivers.
     ///
     /// # Errors
-    /// A listening socket that broke: the server stops, because it would guard less than it says.
+    /// An audit log that cannot be opened, or a listening socket that broke: the server stops, because it would
+    /// guard less than it says.
     pub async fn run(mut self) -> Result<(), Problem> {
+        self.open_books()?;
         let visitors = TaskTracker::new();
         let closing = self.control.closing().clone();
         self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
+        let clock = tokio::spawn(watch_the_clock(Arc::clone(&self.audit), closing.clone()));
+        let _clock = AbortOnDropHandle::new(clock);
+        let outlet = self.outlet.take().map(|outlet| outlet.run(Arc::clone(&self.board)));
+        let _outlet = outlet.map(|outlet| AbortOnDropHandle::new(tokio::spawn(outlet)));
         let mut broken = None;
         if let Err(problem) = self.keep(&closing).await {
             broken = Some(problem);
@@ -151,7 +203,10 @@ impl Server {
         closing.cut.cancel();
         // Whoever is left is told goodbye, which has its own deadlines; this one is for the rest.
         drop(timeout(LAST_GOODBYES, visitors.wait()).await);
-        self.audit.close();
+        self.keep_bans().await;
+        let audit = Arc::clone(&self.audit);
+        // It may wait for a disk.
+        drop(spawn_blocking(move || audit.close()).await);
         broken.map_or(Ok(()), Err)
     }
 
@@ -206,22 +261,9 @@ impl Server {
         match order {
             Order::Reload(answer) => answer.give(self.reload(closing).await),
             Order::Status(answer) => answer.give(self.status()),
-            Order::Ban(network, ban, answer) => {
-                let why = ban.why.to_string();
-                let added = self.house.ban(|bans| bans.add(network, ban));
-                if added {
-                    tracing::warn!(target: TARGET, %network, why, "banned");
-                }
-                answer.give(if added { Ok(()) } else { Err(too_many_bans()) });
-            }
             Order::Sockets(answer) => answer.give(self.house.doors.handles()),
-            Order::Lift(network, answer) => {
-                let lifted = self.house.ban(|bans| bans.lift(network));
-                if lifted {
-                    tracing::info!(target: TARGET, %network, "ban lifted");
-                }
-                answer.give(if lifted { Ok(()) } else { Err(not_banned(network)) });
-            }
+            Order::Ban(network, ban, answer) => answer.give(self.ban(network, ban).await),
+            Order::Lift(network, answer) => answer.give(self.lift(network).await),
         }
     }
 
@@ -242,7 +284,8 @@ impl Server {
     /// What is done once a second.
     async fn look(&mut self, closing: &Closing) {
         self.audit.summarise(Instant::now());
-        self.house.expire_bans(SystemTime::now());
+        self.audit.remember(SystemTime::now(), Instant::now());
+        self.look_after_bans().await;
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
             self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
         }
@@ -254,6 +297,8 @@ impl Server {
 
     /// Reads everything anew. All or nothing: where the new state has a problem, the old one serves on.
     async fn reload(&mut self, closing: &Closing) -> Result<Vec<Problem>, Vec<Problem>> {
+        // Whatever becomes of the new state: who renamed the log has it renamed.
+        self.audit.reopen();
         let began = SystemTime::now();
         let certs = self.house.config.certs.clone();
         let mut files = self.house.config.files();
@@ -269,6 +314,7 @@ impl Server {
         };
         if outcome.is_ok() {
             files = self.house.config.files();
+            self.follow_bans();
             if self.house.config.certs != certs {
                 self.renew(closing);
             }
@@ -279,6 +325,7 @@ impl Server {
         let count =
             if outcome.is_ok() { &mut self.reloads.done } else { &mut self.reloads.refused };
         *count = count.saturating_add(1);
+        self.post();
         let (event, answer) = match outcome {
             Ok(Change { warnings, opened, closed }) => {
                 (Event::Reloaded { warnings: warnings.clone(), opened, closed }, Ok(warnings))
@@ -296,7 +343,7 @@ impl Server {
             self.watch.about_to_read().await;
             let running = Arc::clone(&self.house.config);
             let sandbox = self.house.sandbox.clone();
-            let read = tokio::task::spawn_blocking(move || read(&running, sandbox.as_ref())).await;
+            let read = spawn_blocking(move || read(&running, sandbox.as_ref())).await;
             let read =
                 read.unwrap_or_else(|panic| Err((vec![unread(&panic.to_string())], Vec::new())));
             tries = tries.saturating_add(1);
@@ -341,17 +388,6 @@ fn unread(panic: &str) -> Problem {
         format!("reading the new state failed: {panic}"),
         remedy,
     )
-}
-
-fn too_many_bans() -> Problem {
-    let what = format!("{} networks are banned already", Bans::MOST);
-    let remedy = "lift some, ban a wider network, or leave so many to a firewall";
-    Problem::error(Fault::AddressTooManyBans, what, remedy)
-}
-
-fn not_banned(network: IpNet) -> Problem {
-    let remedy = "doorward ban --list shows every ban; name the network as it stands there";
-    Problem::error(Fault::AddressNotBanned, format!("{network} is not banned"), remedy)
 }
 
 /// A setting that is read when the process starts, and not again.

@@ -1,7 +1,9 @@
 //! What a configuration needs of the system once its sockets are open.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
+use crate::audit::RecordTo;
 use crate::bind::Listen;
 use crate::config::{Config, Renewal, ServiceKind};
 use crate::sandbox::{Needs, Ports};
@@ -28,7 +30,19 @@ pub fn needs(config: &Config) -> Needs {
     if let Renewal::WhenDue { .. } = &config.certs.renewal {
         needs.writes.insert(config.certs.directory.value.clone());
     }
+    if let Some(RecordTo::File(log)) = config.record.as_ref().map(|record| &record.to.value) {
+        needs.writes.insert(directory(log));
+    }
+    if let Some(state) = &config.bans.state {
+        needs.writes.insert(directory(&state.value));
+    }
     needs
+}
+
+/// Where a file is written by rename, or opened anew.
+pub(super) fn directory(file: &Path) -> PathBuf {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 fn upstream(to: &Upstream, needs: &mut Needs) {

@@ -1,11 +1,13 @@
 //! Before a start: the configuration held against the files it names and the machine it is on.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 
 use crate::accept::{Budgets, descriptors};
+use crate::audit::RecordTo;
 use crate::bind::{self, Interfaces, Listen};
 use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::Ground;
@@ -13,9 +15,13 @@ use crate::handshake::{Handshake, Loaded};
 use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 use crate::sandbox;
+use crate::server::needs::directory;
+use crate::server::numbers;
 use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
+use crate::trial::{Rules, Trial};
+use crate::web;
 
 /// Everything that would refuse a start or is worth a warning, short of opening a socket.
 ///
@@ -39,8 +45,13 @@ pub(super) struct Ready {
     pub(super) wanted: Vec<Wanted>,
     /// What is behind each service's door, in the order of the configuration.
     pub(super) behind: Vec<Arc<dyn Service>>,
+    /// What is tried beside it, by service.
+    pub(super) trials: Trials,
     pub(super) warnings: Vec<Problem>,
 }
+
+/// The gates that are tried on paper, by service; none where nothing is tried.
+pub(super) type Trials = BTreeMap<Arc<str>, Arc<Trial>>;
 
 /// A socket that the configuration asks for, and the bind policy allows.
 #[derive(Clone, Debug)]
@@ -59,6 +70,7 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
     let wanted = ground.as_ref().map(|ground| {
         let (wanted, outside) = wanted(config, &ground.interfaces, running);
         problems.extend(outside);
+        problems.extend(numbers::outside(config, &ground.interfaces));
         wanted
     });
     let budgets = keep(fit(config), &mut problems);
@@ -72,18 +84,55 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
             None
         }
     };
+    let trials = trials(config, &mut problems);
     let behind: Vec<_> =
         config.services.iter().filter_map(|service| behind(service, &mut problems)).collect();
     problems.extend(authority_key(config));
+    problems.extend(log_file(config));
     problems.extend(Renewal::check(config));
     let refused = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    match (handshake, budgets, ground, wanted, refused) {
-        (Some(handshake), Some((budgets, lowered)), Some(ground), Some(wanted), false) => {
+    match (handshake, budgets, ground.zip(wanted), trials, refused) {
+        (
+            Some(handshake),
+            Some((budgets, lowered)),
+            Some((ground, wanted)),
+            Some(trials),
+            false,
+        ) => {
             problems.extend(lowered);
-            Ok(Ready { handshake, budgets, ground, wanted, behind, warnings: problems })
+            Ok(Ready { handshake, budgets, ground, wanted, behind, trials, warnings: problems })
         }
         (_, _, _, _, _) => Err(problems),
     }
+}
+
+/// The gates of the configuration that is tried, with every file read that they need.
+fn trials(config: &Config, problems: &mut Vec<Problem>) -> Option<Trials> {
+    let Some(tried) = &config.tried else { return Some(Trials::new()) };
+    let handshake = match Handshake::load(&tried.handshake, UnixTime::now()) {
+        Ok(Loaded { handshake, warnings }) => {
+            problems.extend(warnings);
+            handshake
+        }
+        Err(found) => {
+            problems.extend(found);
+            return None;
+        }
+    };
+    let trial = |service: &ServiceConfig| {
+        let tried_service = tried.services.iter().find(|tried| tried.name == service.name);
+        let trial = tried_service.map_or(Trial::NoService, |tried_service| {
+            Trial::Rooms(Rules {
+                address: Arc::clone(&tried_service.address),
+                handshake: handshake.clone(),
+                versions: tried.handshake.versions,
+                identity: Arc::clone(&tried_service.identity),
+                frame: Arc::clone(&tried_service.frame),
+            })
+        });
+        (Arc::clone(&service.name), Arc::new(trial))
+    };
+    Some(config.services.iter().map(trial).collect())
 }
 
 /// What is behind a service's door, with every file read that it needs.
@@ -124,6 +173,8 @@ fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> 
 fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
     let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
     let listeners = runs(config).map(Run::descriptors).fold(listeners, usize::saturating_add);
+    let pages = if config.metrics.is_some() { web::DESCRIPTORS } else { 0 };
+    let listeners = listeners.saturating_add(pages);
     let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
     config.accept.fit(descriptors(), listeners, each)
 }
@@ -204,6 +255,29 @@ fn authority_key(config: &Config) -> Option<Problem> {
         Problem::error(Fault::HandshakeAuthorityKey, what, remedy)
     };
     Some(problem.at(&clients.place))
+}
+
+/// Whether the audit log has a directory, and one of its own.
+fn log_file(config: &Config) -> Option<Problem> {
+    let record = config.record.as_ref()?;
+    let RecordTo::File(log) = &record.to.value else { return None };
+    let open = match directory(log).canonicalize() {
+        Ok(open) => open,
+        Err(error) => {
+            let what = format!("{} cannot be opened: {error}", directory(log).display());
+            let remedy = "make the directory of the audit log, for the user of the service";
+            return Some(Problem::error(Fault::AuditUnwritable, what, remedy).at(&record.to.place));
+        }
+    };
+    let key = config.handshake.key.value.canonicalize().ok()?;
+    // What the sandbox leaves writable is what whoever takes the process over can replace.
+    let what = format!(
+        "the sandbox leaves {} writable for the audit log, and the server's key is in it",
+        open.display()
+    );
+    let remedy = "give the audit log a directory of its own";
+    let problem = Problem::warning(Fault::AuditBesideKey, what, remedy);
+    key.starts_with(&open).then(|| problem.at(&record.to.place))
 }
 
 fn ground(config: &Config) -> Result<Ground, Problem> {

@@ -46,6 +46,8 @@ pub struct Status {
     pub permitted: u64,
     /// How many were refused or cut, by code.
     pub refused: BTreeMap<String, u64>,
+    /// How many sessions the policy that is tried would have refused, by code; nothing where none is tried.
+    pub would_refuse: Option<BTreeMap<String, u64>>,
     /// The last refusals, the newest first.
     pub last: Vec<Refusal>,
     /// New states that were put in force, and that were refused.
@@ -176,6 +178,8 @@ pub struct Banned {
     pub until: String,
     /// Why.
     pub why: String,
+    /// Who banned it: `operator`, or `refusals` for too many of them.
+    pub by: String,
 }
 
 impl Status {
@@ -198,6 +202,7 @@ impl Status {
         };
         let totals = audit.totals();
         let refused = totals.refused.iter().map(|(code, count)| (code.to_string(), *count));
+        let would = totals.would_refuse.iter().map(|(code, count)| (code.to_string(), *count));
         let (strangers, members) = house.seats();
         let sandbox = house.sandbox.as_ref().map(|sandbox| sandbox.report().lines());
         Self {
@@ -216,9 +221,15 @@ impl Status {
             sandbox: sandbox.unwrap_or_default(),
             permitted: totals.permitted,
             refused: refused.collect(),
+            would_refuse: config.tried.is_some().then(|| would.collect()),
             last: audit.last_refusals().iter().map(Refusal::from).collect(),
             reloads: reloads.clone(),
-            bans: house.bans().iter().map(|(network, ban)| Banned::new(network, ban)).collect(),
+            bans: house
+                .bans()
+                .now()
+                .iter()
+                .map(|(network, ban)| Banned::new(network, ban))
+                .collect(),
         }
     }
 }
@@ -281,7 +292,12 @@ impl From<&Noted> for Refusal {
 
 impl Banned {
     fn new(network: &ipnet::IpNet, ban: &crate::address::Ban) -> Self {
-        Self { network: network.to_string(), until: moment(ban.until), why: ban.why.to_string() }
+        Self {
+            network: network.to_string(),
+            until: moment(ban.until),
+            why: ban.why.to_string(),
+            by: ban.by.word().to_owned(),
+        }
     }
 }
 

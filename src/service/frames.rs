@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::doubt::Doubt;
 use super::tally::Tally;
 use crate::frame::{Answers, Decoder, Frame, FrameKind, FramePolicy, Pace};
 use crate::refusal::{Refusal, Refused};
@@ -41,6 +43,7 @@ pub struct FrameReader {
     deadline: Pin<Box<Sleep>>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     tally: Arc<Tally>,
+    doubt: Option<Doubt>,
     began: bool,
     ended: bool,
 }
@@ -77,6 +80,7 @@ impl Frames {
             deadline: Box::pin(sleep_until(after(now, policy.first()))),
             draining: Box::pin(drain.clone().cancelled_owned()),
             tally: Arc::clone(&tally),
+            doubt: None,
             began: false,
             ended: false,
         };
@@ -94,6 +98,13 @@ impl Frames {
     pub(crate) fn of_visit(mut self, number: u64) -> Self {
         self.visit = number;
         self
+    }
+
+    /// Judges the visitor's messages by `policy` as well, which has no say: what it would refuse is told once.
+    pub(crate) fn trying(&mut self, policy: &Arc<FramePolicy>) -> oneshot::Receiver<Refused> {
+        let (doubt, told) = Doubt::new(policy, Instant::now().into_std());
+        self.reader.doubt = Some(doubt);
+        told
     }
 
     /// The number that the visit has in the record.
@@ -186,9 +197,11 @@ impl FrameReader {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => {
                     let rest = self.decoder.finish(&mut self.buffer).transpose();
-                    return Poll::Ready(
-                        rest.map(|frame| frame.and_then(|frame| self.count(frame))),
-                    );
+                    let rest = rest.map(|frame| frame.and_then(|frame| self.count(frame)));
+                    if let (None, Some(doubt)) = (&rest, self.doubt.take()) {
+                        doubt.finish();
+                    }
+                    return Poll::Ready(rest);
                 }
                 Poll::Pending => return self.poll_waiting(cx),
             }
@@ -254,6 +267,8 @@ impl FrameReader {
         }
         self.began = true;
         self.tally.received(frame.wire().len());
+        let doubt = self.doubt.take();
+        self.doubt = doubt.and_then(|doubt| doubt.judge(frame.wire(), now.into_std()));
         self.deadline.as_mut().reset(after(now, self.policy.idle()));
         Ok(frame)
     }

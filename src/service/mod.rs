@@ -1,5 +1,6 @@
 //! The service: what the visitor came for. Whoever gets here has passed every gate.
 
+mod doubt;
 mod echo;
 mod forward;
 mod frames;

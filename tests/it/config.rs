@@ -35,7 +35,7 @@ fn every_invalid_configuration_is_refused_with_its_problems() {
         assert!(problems.iter().any(|one| one.severity() == Severity::Error), "{file:?}");
         expect(&file.with_extension("problems"), &shown(&problems));
     }
-    assert_eq!(files.len(), 143, "files in the corpus");
+    assert_eq!(files.len(), 158, "files in the corpus");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 28, "files in the corpus");
+    assert_eq!(files.len(), 32, "files in the corpus");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn the_reference_names_every_key() {
             named += 1;
         }
     }
-    assert_eq!(named, 85, "keys of all tables");
+    assert_eq!(named, 100, "keys of all tables");
 }
 
 #[test]
@@ -258,13 +258,14 @@ fn rules(gate: &AddressGate) -> Vec<String> {
 }
 
 fn defaults(config: &Config) -> String {
-    let Config { accept, handshake, services, drain, log, certs, sandbox, .. } = config;
+    let Config { accept, handshake, services, drain, log, certs, sandbox, record, bans, .. } =
+        config;
     let SandboxSettings { effort, place: _, user, group, write } = sandbox;
     let certs = (&certs.directory.value, &certs.renewal);
     let frame = &services[0].frame;
     let (versions, deadline, hints) = (handshake.versions, handshake.deadline, handshake.hints);
     format!(
-        "{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?} {certs:?} {effort:?} {user:?} {group:?} {write:?}"
+        "{accept:?} {versions:?} {deadline:?} {hints:?} {frame:?} {drain:?} {log:?} {certs:?} {effort:?} {user:?} {group:?} {write:?} {record:?} {bans:?}"
     )
 }
 
@@ -427,7 +428,7 @@ to = "tls:10.0.0.5:8443"
 "#;
 
 /// Each table as it is opened, and as the reference opens it.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 18] = [
     ("", ""),
     ("[bind]", "\n[bind]"),
     ("[address]", "\n[address]"),
@@ -437,6 +438,8 @@ const TABLES: [(&str, &str); 16] = [
     ("[sandbox]", "\n[sandbox]"),
     ("[audit]", "\n[audit]"),
     ("[admin]", "\n[admin]"),
+    ("[bans]", "\n[bans]"),
+    ("[metrics]", "# [metrics]"),
     ("[certs]", "\n[certs]"),
     ("[[service]]", "\n[[service]]"),
     ("[[service]]\n[[service.identity]]", "[[service.identity]]"),

@@ -16,6 +16,8 @@ mod admin;
 mod anchor;
 mod architecture;
 mod audit;
+#[cfg(unix)]
+mod bans;
 mod bind;
 mod cli;
 mod explain;
@@ -23,15 +25,21 @@ mod firewall;
 mod client;
 mod certs;
 mod config;
+#[cfg(unix)]
+mod dry_run;
 mod greeting;
 mod forward;
 mod handshake;
+#[cfg(unix)]
+mod metrics;
 mod peers;
 #[cfg(unix)]
 mod probe;
 mod postgres;
 mod ready;
 mod balancers;
+#[cfg(unix)]
+mod record;
 mod reload;
 mod renewal;
 mod incidents;

@@ -125,6 +125,12 @@ fn whoever_cannot_be_taken_over_is_named() {
     assert!(err.contains("admin.no-server"), "{err}");
     let file = set.path("doorward.toml");
     let text = fs::read_to_string(&file).unwrap();
+    let log = set.path("audit.jsonl").display().to_string();
+    fs::write(&file, format!("{text}[audit]\nto = \"file:{log}\"\n")).unwrap();
+    let (code, _, err) = said(&serve(&set, &["--take-over"]).output().unwrap());
+    assert_eq!(code, 3);
+    assert!(err.contains("admin.refused"), "{err}");
+    fs::write(&file, &text).unwrap();
     let without: Vec<_> = text.lines().filter(|line| !line.contains("admin")).collect();
     fs::write(&file, without.join("\n").replace("socket", "#")).unwrap();
     let (code, _, err) = said(&serve(&set, &["--take-over"]).output().unwrap());

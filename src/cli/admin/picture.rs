@@ -34,7 +34,7 @@ pub(super) fn print_bans(status: &Status) {
     }
     screen::say(format_args!("banned: {}", status.bans.len()));
     for ban in &status.bans {
-        row(&ban.network, format_args!("until {}: {}", ban.until, ban.why));
+        row(&ban.network, format_args!("until {}, by {}: {}", ban.until, ban.by, ban.why));
     }
 }
 
@@ -114,6 +114,13 @@ fn print_refusals(status: &Status) {
     screen::say(format_args!("since the start: {} permitted, {refused} refused", status.permitted));
     for (code, count) in &status.refused {
         row(&count.to_string(), code);
+    }
+    if let Some(would_refuse) = &status.would_refuse {
+        let count = would_refuse.values().copied().fold(0, u64::saturating_add);
+        screen::say(format_args!("the policy that is tried would have refused {count}"));
+        for (code, count) in would_refuse {
+            row(&count.to_string(), code);
+        }
     }
     if !status.last.is_empty() {
         screen::say("last refusals:");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use doorward::address::{Ban, Bans};
+use doorward::address::{Ban, BannedBy, Bans};
 use doorward::admin::{Answer, Question, ask};
 use doorward::config::{Config, ServiceConfig};
 use doorward::handshake::{Handshake, Loaded};
@@ -62,7 +62,8 @@ impl Scene {
 fn ban(banned: &Banned) -> Option<(ipnet::IpNet, Ban)> {
     let until = OffsetDateTime::parse(&banned.until, &Rfc3339).ok()?;
     let why = PeerText::from(banned.why.as_str());
-    Some((banned.network.parse().ok()?, Ban { until: SystemTime::from(until), why }))
+    let ban = Ban { until: SystemTime::from(until), why, by: BannedBy::from_word(&banned.by)? };
+    Some((banned.network.parse().ok()?, ban))
 }
 
 /// The socket of the running server: the one that is named, or the one of the configuration.

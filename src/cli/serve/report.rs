@@ -34,6 +34,9 @@ pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &
     if let Some(admin) = &config.admin {
         line("admin", &format!("{} for this user and root", admin.socket.value.display()));
     }
+    if let Some(metrics) = server.metrics() {
+        line("metrics", &format!("http://{metrics}/metrics"));
+    }
     for text in sandbox.report().lines() {
         line("sandbox", &text);
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use doorward::address::{Ban, Bans};
+use doorward::address::{Ban, BannedBy, Bans};
 use doorward::config::{Config, ServiceConfig};
 use doorward::handshake::{Handshake, Presented};
 use doorward::paper::{self, Edit, Hallway, Shows, Walk};
@@ -142,7 +142,10 @@ impl Scene {
         let mut bans = Bans::default();
         for network in BANNED {
             let until = SystemTime::now() + Duration::from_secs(3600);
-            assert!(bans.add(network.parse().unwrap(), Ban { until, why: PeerText::from("test") }));
+            assert!(bans.add(
+                network.parse().unwrap(),
+                Ban { until, why: PeerText::from("test"), by: BannedBy::Operator }
+            ));
         }
         Self { text, config, handshake, bans, cards }
     }

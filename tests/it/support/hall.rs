@@ -68,6 +68,11 @@ impl Hall {
         Self { listeners, audit, events, changes, control, running, warnings }
     }
 
+    /// The record.
+    pub(crate) fn audit(&self) -> Arc<Audit> {
+        Arc::clone(&self.audit)
+    }
+
     /// The first listener of a service.
     pub(crate) fn address(&self, service: &str) -> SocketAddr {
         self.listeners.iter().find(|(name, _)| name == service).unwrap().1
@@ -98,6 +103,10 @@ impl Hall {
                 Event::Permitted(..)
                 | Event::More(..)
                 | Event::Reloaded { .. }
+                | Event::WouldRefuse(..)
+                | Event::Banned(..)
+                | Event::Lifted(..)
+                | Event::Expired(..)
                 | Event::Kept(_)
                 | Event::Rebound { .. } => continue,
             };
