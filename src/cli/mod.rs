@@ -11,6 +11,7 @@ mod firewall;
 mod keep;
 mod screen;
 mod serve;
+mod top;
 mod tunnel;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,8 @@ enum Verb {
     Drain(admin::DrainArgs),
     /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
+    /// Show a running server in the terminal, anew each second.
+    Top(top::Args),
     /// Attack one's own running server, and see where each attack ends.
     Probe(probe::Args),
     /// Watch over one program; doorward runs this by itself.
@@ -95,6 +98,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Audit(args) => audit::run(&args),
         Verb::Drain(args) => admin::drain(&args),
         Verb::Connect(args) => connect::run(args),
+        Verb::Top(args) => top::run(&args),
         Verb::Probe(args) => probe::run(&args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),

@@ -1,8 +1,10 @@
 //! `certs check`: a configuration and the certificates it names, and `certs verify --for`.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use super::{Desk, Ended};
+use crate::cli::{Guard, doorward};
 
 const SERVICES: &str = "[bind]\nports = [\"1-65535\"]\n[address]\nallow = [\"127.0.0.0/8\", \"::1\"]\n\
     [handshake]\ncertificate = \"certs/server/localhost/chain.pem\"\nkey = \"certs/server/localhost/key.pem\"\n\
@@ -55,6 +57,28 @@ fn a_client_that_is_permitted_and_would_be_turned_away_is_an_error() {
     }
     let ended = check(&desk, &[]);
     assert!(ended.said.contains("handshake.unknown-authority"), "{}", ended.said);
+}
+
+#[test]
+fn revoke_shuts_a_running_server_to_the_client_and_ends_its_session() {
+    let desk = desk(&SERVICES.replace("127.0.0.1:8443", "127.0.0.1:0"));
+    let mut guard = Guard::start_in(&desk.path(""), "doorward.toml");
+    let to = guard.address().to_string();
+    let connect = |words: &[&str]| {
+        let run = doorward(&desk.path(""), &[&["connect", "--to", &to], words].concat());
+        (run.status.code().unwrap(), String::from_utf8(run.stdout).unwrap())
+    };
+    assert_eq!(connect(&["hello"]), (0, "hello\n".to_owned()));
+    let mut session = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    session.current_dir(desk.path("")).args(["connect", "--to", &to]);
+    let mut session = session.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    guard.hear("permitted visit=2");
+    desk.certs(&["revoke", "alice", "--reason", "key-compromise"]).fine();
+    // Nobody told it: it sees the new list, and its session ends by that.
+    guard.hear("code=handshake.revoked visit=2");
+    assert!(!session.wait().unwrap().success());
+    assert_ne!(connect(&["hello"]).0, 0);
+    assert!(guard.stop().contains("refused code=handshake.revoked visit=3"));
 }
 
 #[test]
