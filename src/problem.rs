@@ -66,6 +66,7 @@ faults! {
     AddressNobody, "address.nobody", "The list allows no address, so nobody gets in.";
     AddressOneFamily, "address.one-family", "The list covers one address family, the listeners both.";
     AddressTooManyBans, "address.too-many-bans", "As many networks are banned as may be.";
+    AddressKernel, "address.kernel", "The kernel cannot filter visitors by the address list, so the server alone does.";
     AddressNotBanned, "address.not-banned", "The network is not banned.";
     HandshakeUnreadable, "handshake.unreadable", "A certificate, key or revocation file cannot be read.";
     HandshakeKeyExposed, "handshake.key-exposed", "The private key can be read by others than its owner.";

@@ -81,8 +81,20 @@ impl Door {
 /// Small messages leave at once, and a peer that vanished is noticed.
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    without_filter(&SockRef::from(stream));
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
+
+/// A connection inherits the filter of its listener. It has done its work, and would cost time at every
+/// packet and keep the memory of a list that is replaced.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn without_filter(stream: &SockRef<'_>) {
+    // Most have none, which is an error to the kernel. What stays passes this visitor's address.
+    drop(stream.detach_filter());
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn without_filter(_: &SockRef<'_>) {}
 
 /// Who caused an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
@@ -171,5 +183,28 @@ mod tests {
         for number in [Errno::EBADF, Errno::EINVAL, Errno::ENOTSOCK] {
             assert_eq!(sorted(number), Culprit::Us, "{number}");
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod filter_tests {
+    use super::*;
+    use crate::accept::Budgets;
+
+    #[tokio::test]
+    async fn a_visitor_comes_in_without_the_filter_of_its_listener() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let everybody = [socket2::SockFilter::new(0x06, 0, 0, u32::MAX)];
+        if SockRef::from(&listener).attach_filter(&everybody).is_err() {
+            return println!("skipped: this user may not filter on this kernel");
+        }
+        let one = std::num::NonZeroUsize::MIN;
+        let strangers = Strangers::new(Budgets { strangers: one, per_source: one, members: one });
+        let mut door = Door::new(listener, strangers).unwrap();
+        let _visitor = TcpStream::connect(door.local()).await.unwrap();
+        let (stream, _, _) = door.next().await.unwrap().into_parts();
+        let left = SockRef::from(stream.tcp()).detach_filter().unwrap_err();
+        assert_eq!(left.kind(), io::ErrorKind::NotFound, "nothing is left to take off");
     }
 }

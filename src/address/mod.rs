@@ -1,6 +1,7 @@
 //! The address gate: may this address talk to us at all?
 
 mod bans;
+pub mod kernel;
 mod list;
 mod ranges;
 

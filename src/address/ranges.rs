@@ -94,6 +94,11 @@ impl<T: Bits> Ranges<T> {
         *self.rules.get(after.checked_sub(1)?)?
     }
 
+    /// Where each run begins, and its rule, in order.
+    pub(super) fn starts(&self) -> impl Iterator<Item = (T, Option<NonZeroU32>)> {
+        self.starts.iter().copied().zip(self.rules.iter().copied())
+    }
+
     /// Every run that a rule covers: its first address, its last, and the rule.
     pub(super) fn runs(&self) -> impl Iterator<Item = (T, T, NonZeroU32)> {
         let ends = self.starts.iter().skip(1).map(|next| next.preceding());

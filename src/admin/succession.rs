@@ -22,7 +22,7 @@ use super::ask::unanswered;
 use super::serve::{done, may_not_ask, question, refused};
 use super::{Answer, DEADLINE, Question};
 use crate::problem::{Fault, Problem};
-use crate::server::Control;
+use crate::server::{Control, Lent};
 
 /// A running server whose place is about to be taken. It serves on until it is told to retire.
 #[derive(Debug)]
@@ -132,9 +132,10 @@ pub(super) async fn hand_over(
     if user != 0 && user != geteuid().as_raw() {
         return may_not_ask(user);
     }
-    let sockets = match control.sockets().await {
-        Ok(sockets) if sockets.len() <= MOST_SOCKETS => sockets,
-        Ok(sockets) => {
+    // The loan is held until the successor is ready or gone.
+    let Lent { sockets, loan: _loan } = match control.sockets().await {
+        Ok(lent) if lent.sockets.len() <= MOST_SOCKETS => lent,
+        Ok(Lent { sockets, .. }) => {
             let what = format!("{} sockets are more than can be sent at once", sockets.len());
             return Answer::Refused(vec![what]);
         }

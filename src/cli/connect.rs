@@ -59,7 +59,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
+pub(super) enum Kind {
     /// A length of four bytes, most significant first, before each message.
     LengthPrefixed,
     /// A line each.
@@ -293,7 +293,7 @@ impl Args {
 }
 
 impl Kind {
-    fn kind(self) -> FrameKind {
+    pub(super) fn kind(self) -> FrameKind {
         match self {
             Kind::LengthPrefixed => {
                 FrameKind::LengthPrefixed { width: LengthWidth::Four, order: ByteOrder::Big }

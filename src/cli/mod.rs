@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod bench;
 mod certs;
 mod check;
 mod connect;
@@ -60,6 +61,8 @@ enum Verb {
     KeepProgram(keep::Args),
     /// Open a plain socket here that leads, over mutual TLS, to a guarded service elsewhere.
     Tunnel(Box<tunnel::Args>),
+    /// Load one's own server, and see what it carries.
+    Bench(bench::Args),
 }
 
 /// The configuration, wherever a verb needs one.
@@ -100,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Connect(args) => connect::run(args),
         Verb::Top(args) => top::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),
         Verb::Tunnel(args) => tunnel::run(*args),

@@ -10,6 +10,7 @@ use super::document::{Document, quoted};
 use super::entry::Entry;
 use super::section::Section;
 use super::source;
+use crate::address::kernel::Kernel;
 use crate::address::{self, AddressGate, Effect, NetworkRule};
 use crate::network::parse_network;
 use crate::place::{Place, Written};
@@ -20,6 +21,8 @@ use crate::problem::{Fault, Problem};
 pub(super) struct Addresses {
     /// The gate, shared by every service that has no table of its own.
     pub(super) gate: Arc<AddressGate>,
+    /// Whether the kernel drops what it refuses.
+    pub(super) kernel: Kernel,
     allow: Vec<Written<IpNet>>,
     deny: Vec<Written<IpNet>>,
     /// Where the table is written, if it is.
@@ -41,6 +44,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Addresses> {
     let allow = section.or("allow", Vec::new(), networks);
     let deny = section.or("deny", Vec::new(), networks);
     let files = section.or("files", Vec::new(), |entry| entry.each(list_file));
+    let kernel = section.or("kernel", Kernel::default(), |entry| entry.choice(&KERNEL));
     section.finish();
     let (mut allow, deny, files) = (allow?, deny?, files?);
     if !files.is_empty() {
@@ -50,7 +54,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Addresses> {
     warn_of_contradictions(document, &allow, &deny);
     let place = section.is_written().then(|| section.place().clone());
     let gate = Arc::new(AddressGate::new(rules(&allow, &deny)));
-    Some(Addresses { gate, allow, deny, place })
+    Some(Addresses { gate, kernel: kernel?, allow, deny, place })
 }
 
 impl Addresses {
@@ -196,6 +200,10 @@ fn list_file(entry: &Entry<'_>) -> Option<Vec<Written<IpNet>>> {
     }
     None
 }
+
+/// The words of `kernel`.
+const KERNEL: [(&str, Kernel); 3] =
+    [("off", Kernel::Off), ("outside", Kernel::Outside), ("all", Kernel::All)];
 
 /// Four million networks, which is more than any list of networks in use.
 const LONGEST_LIST: usize = 64 << 20;

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use crate::accept::{Balancers, Budgets};
 use crate::address::AddressGate;
+use crate::address::kernel::Kernel;
 use crate::audit::RecordSettings;
 use crate::bans::BanSettings;
 use crate::bind::{BindPolicy, Listen};
@@ -157,6 +158,8 @@ pub struct ServiceConfig {
     pub balancers: Arc<Balancers>,
     /// Which addresses may knock.
     pub address: Arc<AddressGate>,
+    /// Whether the kernel drops what that list refuses.
+    pub kernel: Kernel,
     /// Which names may use it, and from where.
     pub identity: Arc<IdentityGate>,
     /// What a well-formed message is.

@@ -91,6 +91,7 @@ fn service<'d>(
         greeting: greeting?,
         balancers: Arc::new(balancers?),
         address: Arc::clone(&addresses?.gate),
+        kernel: addresses?.kernel,
         identity: identity?,
         frame: Arc::new(frame),
         kind: kind?,

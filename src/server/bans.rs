@@ -51,6 +51,7 @@ impl Server {
             return Err(too_many_bans());
         }
         self.house.judge_again();
+        self.house.filter_anew();
         self.audit.record(Event::Banned(network, ban), Instant::now());
         self.keeping.changed = true;
         self.keep_bans().await;
@@ -61,6 +62,7 @@ impl Server {
     pub(super) async fn lift(&mut self, network: IpNet) -> Result<(), Problem> {
         let lifted = self.house.bans().change(|bans| bans.lift(network));
         let ban = lifted.ok_or_else(|| not_banned(network))?;
+        self.house.filter_anew();
         self.audit.record(Event::Lifted(network.trunc(), ban), Instant::now());
         self.keeping.changed = true;
         self.keep_bans().await;
@@ -71,13 +73,18 @@ impl Server {
     pub(super) async fn look_after_bans(&mut self) {
         let now = SystemTime::now();
         let over = self.house.bans().change(|bans| bans.expire(now));
+        let ended = !over.is_empty();
         for (network, ban) in over {
             self.keeping.changed = true;
             self.audit.record(Event::Expired(network, ban), Instant::now());
         }
         let caught = self.audit.suspects().caught();
+        let changes = ended || !caught.is_empty();
         if !caught.is_empty() {
             self.ban_caught(caught, now);
+        }
+        if changes {
+            self.house.filter_anew();
         }
         self.keep_bans().await;
     }
@@ -90,10 +97,15 @@ impl Server {
             ban.by == BannedBy::Refusals && settings.spares(network)
         };
         let now = self.house.bans().now();
+        let mut lifted = false;
         for (network, ban) in now.iter().filter(mistaken) {
             self.house.bans().change(|bans| bans.lift(*network));
             self.keeping.changed = true;
             self.audit.record(Event::Lifted(*network, ban.clone()), Instant::now());
+            lifted = true;
+        }
+        if lifted {
+            self.house.filter_anew();
         }
     }
 

@@ -25,8 +25,23 @@ pub(super) enum Order {
     Status(Answer<Status>),
     Ban(IpNet, Ban, Answer<Result<(), Problem>>),
     Lift(IpNet, Answer<Result<(), Problem>>),
-    Sockets(Answer<io::Result<Vec<TcpListener>>>),
+    Sockets(Answer<io::Result<Lent>>),
 }
+
+/// Handles of every listening socket of a server, for another process.
+#[derive(Debug, Default)]
+pub struct Lent {
+    /// The handles.
+    pub sockets: Vec<TcpListener>,
+    /// How long they are lent.
+    pub loan: Loan,
+}
+
+/// For as long as this is held, the server leaves the kernel's filters on its listening sockets to the other
+/// process. Should it still serve when this is dropped, it sets its own ones again.
+#[derive(Debug, Default)]
+#[expect(dead_code, reason = "that it is held is all it says")]
+pub struct Loan(pub(super) std::sync::Arc<()>);
 
 /// What came of a reload: the warnings of the new state, or why the old one stays.
 pub(super) type Reloaded = Result<Vec<Problem>, Vec<Problem>>;
@@ -124,7 +139,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Fault::ServerStopping`] once it has ended, [`Fault::BindFailed`] where the system refuses a handle.
-    pub async fn sockets(&self) -> Result<Vec<TcpListener>, Problem> {
+    pub async fn sockets(&self) -> Result<Lent, Problem> {
         self.order(Order::Sockets).await?.map_err(|error| {
             let what = format!("the listening sockets cannot be shared: {error}");
             Problem::error(Fault::BindFailed, what, "raise the limit on open files")

@@ -11,8 +11,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::control::{Lent, Loan};
+use super::filter::Filter;
 use super::prepare::{Wanted, waiting};
 use crate::accept::{Door, Strangers, Trouble};
+use crate::address::kernel::{Program, TooLong};
 use crate::audit::{Audit, Opening};
 use crate::connection::{Closing, Ground, Hallway, walk};
 use crate::problem::{Fault, Problem};
@@ -24,6 +27,8 @@ pub(super) struct Doors {
     hands: Option<Hands>,
     listening: JoinSet<Result<(), Problem>>,
     waits: bool,
+    /// While another server has handles of the sockets, and sets its own filters on them.
+    lent: Option<Weak<()>>,
 }
 
 /// What every listening task needs.
@@ -57,6 +62,7 @@ struct OpenDoor {
     socket: Option<TcpListener>,
     /// The socket from then on, until it is closed.
     listening: Weak<tokio::net::TcpListener>,
+    filter: Filter,
     stop: CancellationToken,
     closed: CancellationToken,
 }
@@ -111,8 +117,9 @@ impl Doors {
         let stop = self.hands.as_ref().map_or_else(CancellationToken::new, Hands::stop);
         let closed = CancellationToken::new();
         let (socket, listening) = (Some(socket), Weak::new());
+        let filter = Filter::default();
         let wanted = wanted.address;
-        self.open.push(OpenDoor { wanted, at, line, socket, listening, stop, closed });
+        self.open.push(OpenDoor { wanted, at, line, socket, listening, filter, stop, closed });
     }
 
     /// The sockets that are open, each with the name of its service.
@@ -120,10 +127,49 @@ impl Doors {
         self.open.iter().map(|door| (Arc::clone(&door.line.borrow().service), door.at))
     }
 
+    /// The sockets at which the kernel drops what the gate would refuse.
+    pub(super) fn filtered(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.iter().filter(|door| door.filter.is_on()).map(|door| door.at)
+    }
+
+    /// Gives every socket the filter that its service wants there; a warning for each that cannot be had.
+    /// Nothing is changed while the sockets are lent: from then on the filters are those of the successor.
+    pub(super) fn filter(
+        &mut self,
+        wanted: impl Fn(&Arc<str>, SocketAddr) -> Result<Option<Program>, TooLong>,
+    ) -> Vec<Problem> {
+        if self.lent.is_some() {
+            return Vec::new();
+        }
+        let set = |door: &mut OpenDoor| {
+            let wanted = wanted(&door.line.borrow().service, door.at);
+            match (&door.socket, door.listening.upgrade()) {
+                (Some(socket), _) => door.filter.set(&SockRef::from(socket), door.at, wanted),
+                (None, Some(socket)) => door.filter.set(&SockRef::from(&*socket), door.at, wanted),
+                // It is closing.
+                (None, None) => Ok(()),
+            }
+        };
+        self.open.iter_mut().filter_map(|door| set(door).err()).collect()
+    }
+
     /// Another handle of every socket that is open.
-    pub(super) fn handles(&self) -> std::io::Result<Vec<TcpListener>> {
+    pub(super) fn lend(&mut self) -> std::io::Result<Lent> {
         let listening = self.open.iter().filter_map(|door| door.listening.upgrade());
-        listening.map(|socket| SockRef::from(&*socket).try_clone().map(TcpListener::from)).collect()
+        let handle = |socket: Arc<_>| SockRef::from(&*socket).try_clone().map(TcpListener::from);
+        let sockets = listening.map(handle).collect::<std::io::Result<_>>()?;
+        let loan = Arc::new(());
+        self.lent = Some(Arc::downgrade(&loan));
+        Ok(Lent { sockets, loan: Loan(loan) })
+    }
+
+    /// Whether a loan of the sockets has ended without a successor. Then its filters may still be on them.
+    pub(super) fn take_back(&mut self) -> bool {
+        let over = self.lent.take_if(|loan| loan.strong_count() == 0).is_some();
+        if over {
+            self.open.iter_mut().for_each(|door| door.filter = Filter::Unknown);
+        }
+        over
     }
 
     /// Lets visitors in through every socket, and from now on through every new one.

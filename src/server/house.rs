@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::after_a_restart;
 use super::doors::{Doors, Hands, Moved};
 use super::prepare::{Ready, Trials, interfaces, wanted};
 use super::status::Seats;
+use super::{after_a_restart, filter};
 use crate::accept::{Budgets, Members, Strangers};
 use crate::address::{BanList, Bans};
-use crate::audit::{Audit, Opening};
+use crate::audit::{Audit, Opening, TARGET};
 use crate::config::{Config, MetricsSettings, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
@@ -39,6 +39,8 @@ pub(super) struct House {
     own: HashMap<Arc<str>, Arc<dyn Service>>,
     /// The listeners that wait for their interface, as they were last told of.
     waiting: Vec<Problem>,
+    /// The listeners without the filter they should have, as they were last told of.
+    unfiltered: Vec<Problem>,
     /// Cancelled when nothing new is begun; none before visitors are let in.
     drain: Option<CancellationToken>,
 }
@@ -80,7 +82,7 @@ impl House {
         bans: Bans,
         mut handed: Vec<TcpListener>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let Ready { handshake, budgets, ground, wanted, behind, trials, warnings } = ready;
+        let Ready { handshake, budgets, ground, wanted, behind, trials, mut warnings } = ready;
         let mut house = Self {
             config,
             ground: Arc::new(ground),
@@ -95,6 +97,7 @@ impl House {
             services: BTreeMap::new(),
             own: HashMap::new(),
             waiting: Vec::new(),
+            unfiltered: Vec::new(),
             drain: None,
         };
         house.bans.change(|now| *now = bans);
@@ -110,7 +113,11 @@ impl House {
                 (Err(problem), _) => problems.push(problem),
             }
         }
-        if problems.is_empty() { Ok((house, warnings)) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        warnings.extend_from_slice(house.filter());
+        Ok((house, warnings))
     }
 
     /// The budgets in force.
@@ -140,6 +147,21 @@ impl House {
     /// Judges every live session by the rooms and bans of now.
     pub(super) fn judge_again(&mut self) {
         self.furnish(&[]);
+    }
+
+    /// Where a successor took the sockets and did not become ready, the filters are ours again.
+    pub(super) fn take_back(&mut self) {
+        if self.doors.take_back() {
+            self.filter_anew();
+        }
+    }
+
+    /// As [`House::filter`]; what is new among the warnings is logged.
+    pub(super) fn filter_anew(&mut self) {
+        let before = self.unfiltered.clone();
+        for problem in self.filter().iter().filter(|problem| !before.contains(problem)) {
+            tracing::warn!(target: TARGET, code = problem.fault().code(), "{}", problem.message());
+        }
     }
 
     /// Puts an own service behind the door called `name`, now and after every reload.
@@ -183,7 +205,14 @@ impl House {
         let Ready { handshake, budgets, ground, wanted, behind, trials, mut warnings } = ready;
         let ground = Arc::new(ground);
         let before = Arc::clone(&self.ground);
-        let moved = self.doors.prepare(&wanted, &ground, &before).await?;
+        let moved = match self.doors.prepare(&wanted, &ground, &before).await {
+            Ok(moved) => moved,
+            Err(problems) => {
+                // A door that stepped aside for nothing is a new socket now.
+                self.filter();
+                return Err(problems);
+            }
+        };
         if config.log != self.config.log {
             warnings.push(after_a_restart("format in [audit]"));
         }
@@ -248,7 +277,19 @@ impl House {
         let hallway = |name: &Arc<str>| services.get(name).map(|guarded| guarded.rooms.subscribe());
         let (opened, closed, waiting) = self.doors.commit(moved, hallway, &self.ground).await;
         warnings.extend(waiting);
+        warnings.extend_from_slice(self.filter());
         Change { warnings, opened, closed }
+    }
+
+    /// Lets the kernel drop at every door what the gates behind it refuse now. What cannot be had is a
+    /// warning.
+    fn filter(&mut self) -> &[Problem] {
+        let (config, bans) = (&self.config, &self.bans.now());
+        self.unfiltered = self.doors.filter(|name, at| {
+            let service = config.services.iter().find(|service| service.name == *name);
+            service.map_or(Ok(None), |service| filter::wanted(service, bans, at))
+        });
+        &self.unfiltered
     }
 
     /// Gives every service its rooms, and closes those of services that are gone. `fresh` holds what is

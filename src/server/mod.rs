@@ -4,6 +4,7 @@ mod bans;
 mod calendar;
 mod control;
 mod doors;
+mod filter;
 mod house;
 mod needs;
 mod numbers;
@@ -33,7 +34,7 @@ use crate::service::Service;
 
 use bans::Keeping;
 use calendar::Calendar;
-pub use control::Control;
+pub use control::{Control, Lent, Loan};
 use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use needs::needs;
@@ -133,6 +134,11 @@ impl Server {
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.outlet.as_ref().map(Outlet::at)
+    }
+
+    /// The sockets at which the kernel itself drops whoever the address list refuses.
+    pub fn filtered(&self) -> impl Iterator<Item = SocketAddr> {
+        self.house.doors.filtered()
     }
 
     /// The budgets in force, which the descriptor limit may have lowered.
@@ -261,7 +267,7 @@ impl Server {
         match order {
             Order::Reload(answer) => answer.give(self.reload(closing).await),
             Order::Status(answer) => answer.give(self.status()),
-            Order::Sockets(answer) => answer.give(self.house.doors.handles()),
+            Order::Sockets(answer) => answer.give(self.house.doors.lend()),
             Order::Ban(network, ban, answer) => answer.give(self.ban(network, ban).await),
             Order::Lift(network, answer) => answer.give(self.lift(network).await),
         }
@@ -272,7 +278,7 @@ impl Server {
         match order {
             Order::Status(answer) => answer.give(Status { draining: true, ..self.status() }),
             Order::Reload(answer) => answer.give(Err(vec![stopping()])),
-            Order::Sockets(answer) => answer.give(Ok(Vec::new())),
+            Order::Sockets(answer) => answer.give(Ok(Lent::default())),
             Order::Ban(_, _, answer) | Order::Lift(_, answer) => answer.give(Err(stopping())),
         }
     }
@@ -286,6 +292,7 @@ impl Server {
         self.audit.summarise(Instant::now());
         self.audit.remember(SystemTime::now(), Instant::now());
         self.look_after_bans().await;
+        self.house.take_back();
         if let Some(Change { warnings, opened, closed }) = self.house.look_around().await {
             self.audit.record(Event::Rebound { warnings, opened, closed }, Instant::now());
         }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::house::House;
-use crate::audit::{Audit, Noted, Opening, Session};
+use crate::audit::{Audit, Noted, Session};
 use crate::handshake::Ending;
 
 /// The state of a running server. Every text a peer chose is escaped and bounded in it.
@@ -65,6 +65,8 @@ pub struct Listener {
     pub at: SocketAddr,
     /// Whom it is open to, in words.
     pub exposure: String,
+    /// Whether the kernel drops whoever the address list refuses; they are in no count and no log.
+    pub filtered: bool,
 }
 
 /// One service.
@@ -191,9 +193,11 @@ impl Status {
             let count: &mut usize = names.entry(session.caller.name().to_string()).or_default();
             *count = count.saturating_add(1);
         }
-        let listener = |(service, at)| {
+        let filtered: Vec<_> = house.doors.filtered().collect();
+        let listener = |(service, at): (std::sync::Arc<str>, SocketAddr)| {
             let exposure = ground.policy.exposure(at, &ground.interfaces);
-            Listener::from(Opening { service, at, exposure })
+            let filtered = filtered.contains(&at);
+            Listener { service: service.to_string(), at, exposure, filtered }
         };
         let guarded = |service: &crate::config::ServiceConfig| Guarded {
             name: service.name.to_string(),
@@ -231,13 +235,6 @@ impl Status {
                 .map(|(network, ban)| Banned::new(network, ban))
                 .collect(),
         }
-    }
-}
-
-impl From<Opening> for Listener {
-    fn from(opening: Opening) -> Self {
-        let Opening { service, at, exposure } = opening;
-        Self { service: service.to_string(), at, exposure }
     }
 }
 

@@ -18,6 +18,8 @@ mod architecture;
 mod audit;
 #[cfg(unix)]
 mod bans;
+#[cfg(target_os = "linux")]
+mod bench;
 mod bind;
 mod cli;
 mod explain;
@@ -44,6 +46,8 @@ mod reload;
 mod renewal;
 mod incidents;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod kernel;
 // They look into /proc, and count on a keeper.
 #[cfg(target_os = "linux")]
 mod run;

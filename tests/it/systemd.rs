@@ -44,7 +44,12 @@ impl Manager {
 
 /// A shell that becomes `doorward serve` with descriptors from 3 on: as `opened` says, which may use the
 /// socket that is its standard input. They go by `names`.
-fn activated(socket: impl Into<OwnedFd>, opened: &str, names: &str, config: &Path) -> Command {
+pub(crate) fn activated(
+    socket: impl Into<OwnedFd>,
+    opened: &str,
+    names: &str,
+    config: &Path,
+) -> Command {
     let count = names.split(':').count();
     let script = format!(
         "export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES='{names}'; \
@@ -60,12 +65,12 @@ fn listener() -> TcpListener {
 }
 
 /// A configuration whose echo service listens on what is handed over as `web`.
-fn inherited(set: &Set) -> PathBuf {
+pub(crate) fn inherited(set: &Set) -> PathBuf {
     let text = set.tables("") + &ALICE.replace("127.0.0.1:0", "systemd:web");
     set.write("doorward.toml", text.as_bytes())
 }
 
-fn say(set: &Set, to: SocketAddr, word: &[u8]) -> Vec<u8> {
+pub(crate) fn say(set: &Set, to: SocketAddr, word: &[u8]) -> Vec<u8> {
     let alice = Visitor::new(set, Some(&set.client("alice")));
     block_on(alice.say(to, &prefixed(word))).unwrap()
 }

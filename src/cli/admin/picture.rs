@@ -46,7 +46,15 @@ fn print_open(status: &Status) {
         if open.peek().is_none() {
             row("bind", "no socket is open: its listeners wait for their interfaces");
         }
-        open.for_each(|listener| row("bind", &listener.exposure));
+        for listener in open {
+            row("bind", &listener.exposure);
+            if listener.filtered {
+                row(
+                    "kernel",
+                    format_args!("drops who is not listed at {}, unrecorded", listener.at),
+                );
+            }
+        }
         row("sessions", service.sessions);
     }
     screen::say("every service:");

@@ -29,6 +29,7 @@ pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &
     for service in &config.services {
         let addresses = open.get(&*service.name).map(Vec::as_slice).unwrap_or_default();
         print_service(config, service, addresses, interfaces.as_ref());
+        print_filtered(server, addresses);
     }
     print_hall(config, server);
     if let Some(admin) = &config.admin {
@@ -84,6 +85,15 @@ fn limits_of(run: &Run) -> String {
         "without limits: nothing watches over them".to_owned()
     };
     format!("at most {programs} programs, {each}")
+}
+
+/// Where refusals leave no trace in the log, the start says so.
+fn print_filtered(server: &Server, addresses: &[SocketAddr]) {
+    let filtered: Vec<_> = server.filtered().filter(|at| addresses.contains(at)).collect();
+    if !filtered.is_empty() {
+        let at: Vec<_> = filtered.iter().map(ToString::to_string).collect();
+        line("kernel", &format!("drops everybody else at {}, unrecorded", at.join(", ")));
+    }
 }
 
 fn print_hall(config: &Config, server: &Server) {
