@@ -27,11 +27,10 @@ struct Cli {
     verb: Verb,
 }
 
+/// Each verb is described where its arguments are, which is what its help shows; here where they are in parts.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Guard the services of a configuration.
     Serve(serve::Args),
-    /// Check a configuration and everything it names, and say what is wrong or unwise.
     Check(check::Args),
     /// Make, issue, renew and revoke certificates.
     Certs(certs::Args),
@@ -41,19 +40,14 @@ enum Verb {
     Firewall(firewall::Args),
     /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
     Status(admin::StatusArgs),
-    /// Let a running server read its files anew.
     Reload(admin::ReloadArgs),
-    /// Keep an address out of a running server for a while.
     Ban(admin::BanArgs),
     /// Look at audit logs.
     Audit(audit::Args),
     /// Let a running server finish its sessions, and end.
     Drain(admin::DrainArgs),
-    /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
-    /// Show a running server in the terminal, anew each second.
     Top(top::Args),
-    /// Attack one's own running server, and see where each attack ends.
     Probe(probe::Args),
     /// Watch over one program; doorward runs this by itself.
     #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]

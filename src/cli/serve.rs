@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::{ConfigFile, Exit, screen};
 
-/// Guards every service of the configuration until it is told to stop.
+/// Guard the services of a configuration until told to stop.
 ///
 /// SIGTERM or Ctrl-C lets sessions finish; a second one ends them at once. SIGHUP reads the configuration and
 /// its files anew, as does a change of them. The first start with the
