@@ -9,6 +9,7 @@ mod explain;
 mod probe;
 mod firewall;
 mod keep;
+mod lab;
 mod screen;
 mod serve;
 mod top;
@@ -49,6 +50,7 @@ enum Verb {
     Connect(connect::Args),
     Top(top::Args),
     Probe(probe::Args),
+    Lab(lab::Args),
     /// Watch over one program; doorward runs this by itself.
     #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
     KeepProgram(keep::Args),
@@ -94,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Connect(args) => connect::run(args),
         Verb::Top(args) => top::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Lab(args) => lab::run(&args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),
         Verb::Tunnel(args) => tunnel::run(*args),
@@ -112,6 +115,8 @@ enum Exit {
     Usage,
     /// 3: the configuration is refused.
     Refused,
+    /// 3 too, in the lab: this machine cannot tell.
+    Inconclusive,
     /// 4: another process holds a port that is needed.
     PortInUse,
 }
@@ -122,7 +127,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
-            Exit::Refused => 3,
+            Exit::Refused | Exit::Inconclusive => 3,
             Exit::PortInUse => 4,
         })
     }
