@@ -284,7 +284,7 @@ impl Standing {
         let waited = now.saturating_sub(self.hinted_at) >= 4 * 60;
         match self.hints {
             0 => Ok(1),
-            1 if self.checks_since_hint >= 1 => Ok(2),
+            1 if self.checks >= 1 => Ok(2),
             1 => Err("make a check first; it says more than a hint can"),
             2 if self.checks_since_hint >= 2 || waited => Ok(3),
             2 => Err("two more checks, or four minutes with what you have"),
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(standing.next_hint(0), Ok(1));
         standing.hints = 1;
         assert!(standing.next_hint(1000).is_err());
-        standing.checks_since_hint = 1;
+        standing.checks = 1;
         assert_eq!(standing.next_hint(0), Ok(2));
         standing.hints = 2;
         assert!(standing.next_hint(239).is_err());

@@ -17,6 +17,7 @@ mod host;
 pub(crate) mod journal;
 mod knock;
 pub(crate) mod lan;
+pub(crate) mod look;
 mod pace;
 mod papers;
 pub(crate) mod picture;

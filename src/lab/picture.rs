@@ -70,11 +70,11 @@ impl Look {
         for (index, (room, step)) in walk.steps.iter().enumerate() {
             let arrow = if index == 0 { "" } else { " ▶ " };
             match step {
-                Step::Passed => line.push_str(&format!("{arrow}{} ✔", room.word())),
+                Step::Passed => line = format!("{line}{arrow}{} ✔", room.word()),
                 Step::Refused(why) => {
                     let sign = if walk.hostile { "■" } else { "✖" };
                     let stop = format!("{} {sign} {}", room.word(), escaped(why));
-                    line.push_str(&format!("{arrow}{}", self.bold(&stop)));
+                    line = format!("{line}{arrow}{}", self.bold(&stop));
                 }
                 Step::NotReached => {}
             }
@@ -102,7 +102,7 @@ impl Look {
         let mut text = String::new();
         let mut tell = |name: &str, what: &str| {
             let wrapped = wrap(&escaped(what), 62, "                ");
-            text.push_str(&format!("   {name:<12} {wrapped}\n"));
+            text = format!("{text}   {name:<12} {wrapped}\n");
         };
         if verdict.outcome != Outcome::Held {
             tell("What I saw", &verdict.findings.saw.join(" "));

@@ -54,6 +54,8 @@ impl Program {
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("RUST_BACKTRACE");
+        // Most TLS libraries write the secrets of their connections there, for a capture that can be read.
+        command.env("SSLKEYLOGFILE", folder.join(SECRETS));
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(|error| {
@@ -194,6 +196,8 @@ fn listen(stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> Arc<Said> 
     said
 }
 
+/// The secrets of the learner's own connections; it never leaves the stage but inside a capture.
+pub(crate) const SECRETS: &str = "tls-secrets.txt";
 /// More than any exercise has to say.
 const MOST_SAID: usize = 256 * 1024;
 /// Long enough to read what is in a pipe.

@@ -13,8 +13,10 @@ use tempfile::TempDir;
 
 use super::knock::{Knock, Target};
 use super::lan::Lan;
+use super::look::Capture;
 use super::pace::Pace;
-use super::program::Program;
+use super::program::{Program, SECRETS};
+use super::relay::Segment;
 use super::seed::{Dice, Seed};
 use super::variant::Variant;
 
@@ -164,6 +166,12 @@ impl Stage {
     fn command(&self, role: &str) -> Result<&[String], Stop> {
         let command = self.run.get(role).map(Vec::as_slice);
         command.ok_or_else(|| Stop::yours(format!("lab.toml has no {role} in [run]")))
+    }
+
+    /// What a relay recorded, with the secrets that the learner's programs wrote down for it.
+    pub(crate) fn capture(&self, segments: Vec<Segment>) -> Capture {
+        let secrets = fs::read_to_string(self.path().join(SECRETS)).unwrap_or_default();
+        Capture { segments, secrets }
     }
 
     /// Starts the learner's program for this part. `{name}` in an argument becomes the value given here.

@@ -14,7 +14,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLogFile, RootCertStore,
+    SignatureScheme,
 };
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -157,12 +158,16 @@ fn config(tls: &Tls) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier(tls)?);
+    let logged = |mut config: ClientConfig| {
+        config.key_log = Arc::new(KeyLogFile::new());
+        config
+    };
     let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
-        return Ok(builder.with_no_client_auth());
+        return Ok(logged(builder.with_no_client_auth()));
     };
     let chain = read_chain(certificate).map_err(|problem| problem.message().to_owned())?;
     let key = read_key(key).map_err(|problem| problem.message().to_owned())?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
+    builder.with_client_auth_cert(chain, key).map(logged).map_err(|error| error.to_string())
 }
 
 fn verifier(tls: &Tls) -> Result<Arc<dyn ServerCertVerifier>, String> {

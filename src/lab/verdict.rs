@@ -5,6 +5,8 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
+use super::look::Capture;
+
 /// One part of a verdict, with what was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", content = "because", rename_all = "kebab-case")]
@@ -50,6 +52,9 @@ pub(crate) struct Findings {
     pub(crate) saw: Vec<String>,
     /// The ways of the visitors through the rooms.
     pub(crate) walks: Vec<Walk>,
+    /// What passed a relay, where the exercise has one.
+    #[serde(skip)]
+    pub(crate) capture: Capture,
 }
 
 impl Findings {
@@ -62,6 +67,7 @@ impl Findings {
             misconception: None,
             saw: Vec::new(),
             walks: Vec::new(),
+            capture: Capture::default(),
         }
     }
 
@@ -88,7 +94,7 @@ impl Findings {
 }
 
 /// How a check ended. The words are a contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// All four parts are as they must be.

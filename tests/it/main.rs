@@ -43,6 +43,7 @@ mod record;
 mod reload;
 mod renewal;
 mod incidents;
+mod lab;
 mod inspect;
 // They look into /proc, and count on a keeper.
 #[cfg(target_os = "linux")]

@@ -1,5 +1,8 @@
 //! `doorward lab check` and `doorward lab attack`.
 
+use std::fs;
+use std::path::PathBuf;
+
 use doorward::peer::PeerText;
 use serde_json::json;
 
@@ -8,9 +11,10 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::check::Checker;
 use crate::lab::home::Home;
 use crate::lab::journal::Event;
+use crate::lab::look::page;
 use crate::lab::picture::Look;
 use crate::lab::seed::Seed;
-use crate::lab::verdict::{Outcome, Verdict};
+use crate::lab::verdict::{Findings, Outcome, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,6 +32,18 @@ pub(super) struct Args {
 pub(super) struct AttackArgs {
     /// The exercise's number; the one you are at, without it.
     exercise: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LookArgs {
+    /// The exercise's number; the one you are at, without it.
+    exercise: Option<String>,
+    /// Write the recorded conversation for Wireshark, with the keys that decrypt it.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Write a page that replays the ways through the rooms and explains the bytes.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn run(home: Home, args: &Args, look: Look) -> Result<Exit, String> {
@@ -101,11 +117,7 @@ pub(super) fn exit(outcome: Outcome) -> Exit {
 
 pub(super) fn attack(home: Home, args: &AttackArgs, look: Look) -> Result<Exit, String> {
     let exercise = chosen(&home, args.exercise.as_deref())?;
-    let mut home = home;
-    let files = home.files(&exercise)?;
-    let learner = home.seed()?;
-    let checker = Checker::enter();
-    let findings = in_runtime(checker.visit(&exercise, &files, &learner, &Seed::fresh()))?;
+    let findings = visit(home, &exercise)?;
     let title = look.bold(&exercise.about.title);
     screen::say(format_args!(" {} · {title}: the attack alone\n", exercise.number));
     for walk in findings.walks.iter().filter(|walk| walk.hostile) {
@@ -116,6 +128,46 @@ pub(super) fn attack(home: Home, args: &AttackArgs, look: Look) -> Result<Exit, 
         screen::say(format_args!("   {}", PeerText::escaped(sentence.as_bytes())));
     }
     Ok(if findings.attack.is_not_yet() { Exit::Failed } else { Exit::Fine })
+}
+
+pub(super) fn look(home: Home, args: &LookArgs, look: Look) -> Result<Exit, String> {
+    let exercise = chosen(&home, args.exercise.as_deref())?;
+    let findings = visit(home, &exercise)?;
+    let write = |file: &PathBuf, bytes: &[u8]| {
+        fs::write(file, bytes)
+            .map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    };
+    if let Some(file) = &args.pcap {
+        if findings.capture.segments.is_empty() {
+            return Err(format!(
+                "the conversation of exercise {} passes no relay that records it",
+                exercise.number
+            ));
+        }
+        write(file, &findings.capture.pcapng())?;
+        screen::say(format_args!(
+            "{} holds the bytes and the keys to read them: open it with Wireshark",
+            file.display()
+        ));
+    }
+    if let Some(file) = &args.html {
+        write(file, page(&exercise, &findings).as_bytes())?;
+        screen::say(format_args!("{} is a page for any browser", file.display()));
+    }
+    if args.pcap.is_none() && args.html.is_none() {
+        for walk in &findings.walks {
+            screen::say(look.walk(walk).trim_end());
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// Visits the work as it is now, and judges nothing.
+fn visit(mut home: Home, exercise: &Exercise) -> Result<Findings, String> {
+    let files = home.files(exercise)?;
+    let learner = home.seed()?;
+    let checker = Checker::enter();
+    in_runtime(checker.visit(exercise, &files, &learner, &Seed::fresh()))
 }
 
 fn seed(text: &str) -> Result<Seed, String> {

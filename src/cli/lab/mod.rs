@@ -57,6 +57,8 @@ enum Verb {
     Hint(learn::HintArgs),
     /// Say what you expect before you measure; it comes back in the debrief.
     Predict(learn::PredictArgs),
+    /// The ways of the last visitors through the rooms: here, as a page, or as a capture for Wireshark.
+    Look(check::LookArgs),
     /// What has been done so far.
     Progress(overview::ProgressArgs),
     /// Put an exercise back to its start; what you had is kept beside it.
@@ -101,6 +103,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::List(args)) => home().and_then(|home| overview::list(&home, args, look)),
         Some(Verb::Start(args)) => home().and_then(|home| learn::start(home, args, look)),
         Some(Verb::Attack(args)) => home().and_then(|home| check::attack(home, args, look)),
+        Some(Verb::Look(args)) => home().and_then(|home| check::look(home, args, look)),
         Some(Verb::Check(args)) => home().and_then(|home| check::run(home, args, look)),
         Some(Verb::Hint(args)) => home().and_then(|home| learn::hint(home, args)),
         Some(Verb::Predict(args)) => home().and_then(|home| learn::predict(home, args)),

@@ -47,8 +47,10 @@ pub(super) async fn examine(stage: &Stage) -> Result<Findings, Stop> {
     ana.kill().await;
     bank.kill().await;
 
-    let copy = Post { record: cafe.record(), secret: &secret };
-    let mut findings = Findings::new();
+    let record = cafe.record();
+    let capture = stage.capture(record.clone());
+    let copy = Post { record, secret: &secret };
+    let mut findings = Findings { capture, ..Findings::new() };
     let honest = ended && answer.contains(&reply) && received;
     findings.honest = Part::of(
         honest,

@@ -1,5 +1,6 @@
 //! 11, the man in the middle: a client that encrypts, but to whom?
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use doorward::pki::{Depth, KeyType};
 
 use crate::lab::host::{Host, Manners};
 use crate::lab::papers::{Office, Shown, shown};
+use crate::lab::relay::{Relay, Segment};
 use crate::lab::stage::{Stage, Stop};
 use crate::lab::verdict::{Findings, Gate, Part, Walk};
 
@@ -17,20 +19,38 @@ pub(super) async fn examine(stage: &Stage) -> Result<Findings, Stop> {
     stage.give("ca.pem", school.trust_pem())?;
     stage.give("server.pem", server.chain_pem())?;
     stage.give("other-ca.pem", mallory.trust_pem())?;
-    let scene = Scene { stage, server: shown(&server)?, mallory };
+    let record = RefCell::default();
+    let scene = Scene { stage, server: shown(&server)?, mallory, record };
     let mut findings = Findings::new();
     let is_served = scene.honest(&mut findings, &school).await?;
     scene.attacks(&mut findings).await?;
     if !is_served && findings.attack.is_held() {
         findings.looks_like("M11-BREAKALL");
     }
+    findings.capture = stage.capture(joined(scene.record.take()));
     Ok(findings)
+}
+
+/// One record of several, whose connections are counted on.
+fn joined(runs: Vec<Vec<Segment>>) -> Vec<Segment> {
+    let mut all: Vec<Segment> = Vec::new();
+    for run in runs {
+        let first = all.iter().map(|one| one.connection.saturating_add(1)).max().unwrap_or(0);
+        let later = |one: Segment| {
+            let connection = first.saturating_add(one.connection);
+            Segment { connection, ..one }
+        };
+        all.extend(run.into_iter().map(later));
+    }
+    all
 }
 
 struct Scene<'a> {
     stage: &'a Stage,
     server: Shown,
     mallory: Office,
+    /// What passed in each run.
+    record: RefCell<Vec<Vec<Segment>>>,
 }
 
 /// What came of one run of the learner's client.
@@ -151,7 +171,8 @@ impl Scene<'_> {
         stage.give("pin.txt", format!("{secret}\n"))?;
         let manners = Manners { papers: Some(papers), reply: format!("{reply}\n").into_bytes() };
         let host = Host::open(stage, HERE, manners).await?;
-        let at = host.address();
+        let wire = Relay::open(stage, HERE, stage.aim(host.address())?).await?;
+        let at = wire.address();
         let values = [("host", at.ip().to_string()), ("port", at.port().to_string())];
         let mut client = stage.start("client", &values)?;
         client.nothing_more();
@@ -159,6 +180,7 @@ impl Scene<'_> {
         let (ended, failed) = (status.is_some(), status.is_some_and(|status| !status.success()));
         // What was sent before the client broke off is still on its way.
         host.until(stage.patience(SETTLE), |visits| visits.iter().all(|visit| visit.over)).await;
+        self.record.borrow_mut().push(wire.record());
         let (said, words) = (client.said(), client.last_words());
         client.kill().await;
         Ok(Run {
