@@ -61,6 +61,7 @@ struct Door {
 #[expect(dead_code, reason = "what it holds is only to be dropped with the door")]
 enum Kept {
     Nothing,
+    Taken(TcpSocket),
     Socket(Vec<TcpStream>, TcpListener),
     Host(Host),
     Task(Ended),
@@ -181,7 +182,7 @@ async fn build(stage: &Stage, fault: Fault) -> Result<Option<Door>, Stop> {
             let host = Host::open(stage, HERE, manners).await?;
             (host.address(), Kept::Host(host))
         }
-        Fault::Closed => (unused(stage).await?, Kept::Nothing),
+        Fault::Closed => closed(stage)?,
         Fault::Silent => silent(stage).await?,
         Fault::HangsUp => receive(stage, |stream| async move { drop(stream) }).await?,
         Fault::Mute => receive(stage, hold).await?,
@@ -209,12 +210,13 @@ async fn build(stage: &Stage, fault: Fault) -> Result<Option<Door>, Stop> {
     Ok(is_there.then_some(Door { fault, at, _kept: kept }))
 }
 
-/// A port that nobody listens at.
-async fn unused(stage: &Stage) -> Result<SocketAddr, Stop> {
-    let listener = TcpListener::bind((HERE, 0)).await.map_err(Stop::machine)?;
-    let at = listener.local_addr().map_err(Stop::machine)?;
+/// A port that nobody listens at, nor can: it is taken, so that no other door gets its number.
+fn closed(stage: &Stage) -> Result<(SocketAddr, Kept), Stop> {
+    let socket = TcpSocket::new_v4().map_err(Stop::machine)?;
+    socket.bind(SocketAddr::new(HERE, 0)).map_err(Stop::machine)?;
+    let at = socket.local_addr().map_err(Stop::machine)?;
     stage.opened(at.port());
-    Ok(at)
+    Ok((at, Kept::Taken(socket)))
 }
 
 /// A queue that is full: further packets are dropped, as a firewall does it, and none leaves the machine.
