@@ -129,9 +129,10 @@ fn predecessor(config: &Config) -> Result<Predecessor, Vec<Problem>> {
         let remedy = "add one, restart once without --take-over, and use it from then on";
         return Err(one(Problem::error(Fault::AdminNoSocket, what, remedy)));
     };
+    let pages = [&config.metrics, &config.status].into_iter().flatten().count();
     let in_a_file = |settings: &RecordSettings| matches!(settings.to.value, RecordTo::File(_));
-    if config.record.as_ref().is_some_and(in_a_file) || config.metrics.is_some() {
-        let what = "an audit log in a file and [metrics] belong to one process at a time";
+    if config.record.as_ref().is_some_and(in_a_file) || pages > 0 {
+        let what = "an audit log in a file, [metrics] and [status] belong to one process at a time";
         let remedy = "restart it instead; behind a socket unit of systemd visitors queue meanwhile";
         return Err(one(Problem::error(Fault::AdminRefused, what, remedy)));
     }

@@ -32,6 +32,8 @@ mod forward;
 mod handshake;
 #[cfg(unix)]
 mod metrics;
+#[cfg(unix)]
+mod page;
 mod peers;
 #[cfg(unix)]
 mod probe;
