@@ -11,8 +11,9 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
+    HeaderName, HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -37,22 +38,34 @@ pub(crate) struct Readers {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'r> {
-    pub(crate) path: &'r str,
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
     /// The formats that the reader takes; empty where it does not say.
-    pub(crate) accept: &'r str,
+    pub(crate) accept: String,
+    /// The token that the reader shows, if any.
+    pub(crate) token: Option<String>,
 }
 
-/// A page: what it is, and its text; none where there is no such page.
-pub(crate) type Answer = Option<(&'static str, String)>;
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// What it is, and its text.
+    Page(&'static str, String),
+    /// There is no such page.
+    Missing,
+    /// It is not for this reader, for the want of a token.
+    Locked,
+}
 
 /// Answers on a socket until it is dropped.
-pub(crate) async fn serve(
+pub(crate) async fn serve<F>(
     listener: TcpListener,
     readers: Readers,
-    answer: impl Fn(Asked<'_>) -> Answer + Send + Sync + 'static,
-) {
+    answer: impl Fn(Asked) -> F + Send + Sync + 'static,
+) where
+    F: Future<Output = Answer> + Send,
+{
     let answer = Arc::new(answer);
     let seats = Arc::new(Semaphore::new(MOST_AT_ONCE));
     let mut backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
@@ -81,10 +94,13 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, names: &[String], answer: &impl Fn(Asked<'_>) -> Answer) {
-    let reply = service_fn(|request: Request<Incoming>| {
-        let response = respond(&request, names, answer);
-        async move { Ok::<_, Infallible>(response) }
+async fn converse<F: Future<Output = Answer>>(
+    stream: TcpStream,
+    names: &[String],
+    answer: &impl Fn(Asked) -> F,
+) {
+    let reply = service_fn(|request: Request<Incoming>| async move {
+        Ok::<_, Infallible>(respond(&request, names, answer).await)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -98,10 +114,10 @@ async fn converse(stream: TcpStream, names: &[String], answer: &impl Fn(Asked<'_
     }
 }
 
-fn respond<B>(
+async fn respond<B, F: Future<Output = Answer>>(
     request: &Request<B>,
     names: &[String],
-    answer: &impl Fn(Asked<'_>) -> Answer,
+    answer: &impl Fn(Asked) -> F,
 ) -> Response<Full<Bytes>> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if !header(HOST).is_some_and(|host| is_ours(host, names)) {
@@ -114,10 +130,20 @@ fn respond<B>(
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let accept = header(hyper::header::ACCEPT).unwrap_or_default();
-    match answer(Asked { path: request.uri().path(), accept }) {
-        Some((kind, text)) => page(StatusCode::OK, kind, text),
-        None => page(StatusCode::NOT_FOUND, PLAIN, "there is no such page\n".to_owned()),
+    let asked = Asked {
+        path: request.uri().path().to_owned(),
+        accept: header(ACCEPT).unwrap_or_default().to_owned(),
+        token: header(AUTHORIZATION).and_then(|text| text.strip_prefix(BEARER)).map(str::to_owned),
+    };
+    match answer(asked).await {
+        Answer::Page(kind, text) => page(StatusCode::OK, kind, text),
+        Answer::Missing => page(StatusCode::NOT_FOUND, PLAIN, "there is no such page\n".to_owned()),
+        Answer::Locked => {
+            let why = "the token is missing or not this server's; it is in the line that was printed at start\n";
+            let mut response = page(StatusCode::UNAUTHORIZED, PLAIN, why.to_owned());
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
     }
 }
 
@@ -128,7 +154,11 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<B
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_FILES_ONLY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    let own = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(own, HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -151,6 +181,11 @@ fn is_ours(host: &str, names: &[String]) -> bool {
         || names.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
+/// A page may load its own script and style and ask its own server, and nothing else may happen in it or around it.
+const OWN_FILES_ONLY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// RFC 6750, 2.1.
+const BEARER: &str = "Bearer ";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// A few collectors of numbers, and a person.
 const MOST_AT_ONCE: usize = 16;
@@ -206,14 +241,27 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_properly_is_refused() {
-        let answer =
-            |asked: Asked<'_>| (asked.path == "/x").then(|| ("text/plain", "y".to_owned()));
+        let answer = |asked: Asked| async move {
+            match (asked.path.as_str(), asked.token.as_deref()) {
+                ("/x", _) | ("/locked", Some("key")) => Answer::Page("text/plain", "y".to_owned()),
+                ("/locked", _) => Answer::Locked,
+                _ => Answer::Missing,
+            }
+        };
+        let ask = |request: hyper::http::request::Builder| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let request = request.body(()).unwrap();
+            runtime.block_on(respond(&request, &[], &answer)).status().as_u16()
+        };
         let status = |method: &str, path: &str, host: Option<&str>| {
             let request = Request::builder().method(method).uri(path);
-            let request =
-                host.into_iter().fold(request, |request, host| request.header("host", host));
-            respond(&request.body(()).unwrap(), &[], &answer).status().as_u16()
+            ask(host.into_iter().fold(request, |request, host| request.header("host", host)))
         };
+        let locked = |token: &str| {
+            let request = Request::builder().uri("/locked").header("host", "localhost");
+            ask(request.header("authorization", token))
+        };
+        assert_eq!((locked("Bearer key"), locked("Bearer KEY"), locked("key")), (200, 401, 401));
         assert_eq!(status("GET", "/x", Some("localhost")), 200);
         assert_eq!(status("HEAD", "/x", Some("127.0.0.1")), 200);
         assert_eq!(status("GET", "/y", Some("localhost")), 404);

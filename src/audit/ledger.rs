@@ -24,6 +24,7 @@ struct Pages {
     refused: BTreeMap<Refusal, u64>,
     would_refuse: BTreeMap<Refusal, u64>,
     last: VecDeque<Noted>,
+    arrived: VecDeque<Arrival>,
     present: BTreeMap<u64, Session>,
     services: BTreeMap<Arc<str>, ServiceTotals>,
 }
@@ -93,6 +94,21 @@ pub struct Noted {
     pub shown: Option<Shown>,
 }
 
+/// A visitor that passed every gate, as it is remembered.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The number of the visit.
+    pub visit: u64,
+    /// When it was let in.
+    pub at: SystemTime,
+    /// The service it came to.
+    pub service: Arc<str>,
+    /// Where it came from.
+    pub peer: PeerAddr,
+    /// The name that was permitted.
+    pub name: String,
+}
+
 /// What is remembered of a certificate; escaped and bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
@@ -156,8 +172,19 @@ impl Drop for Present {
 impl Ledger {
     pub(super) fn note(&self, event: &Event) {
         match event {
-            Event::Permitted(visit, _) => {
+            Event::Permitted(visit, caller) => {
+                let arrival = Arrival {
+                    visit: visit.number,
+                    at: SystemTime::now(),
+                    service: Arc::clone(&visit.service),
+                    peer: visit.peer,
+                    name: caller.name().to_string(),
+                };
                 let mut pages = self.pages();
+                if pages.arrived.len() >= MOST_ARRIVALS {
+                    pages.arrived.pop_front();
+                }
+                pages.arrived.push_back(arrival);
                 pages.permitted = pages.permitted.saturating_add(1);
                 let service = pages.of(visit);
                 service.permitted = service.permitted.saturating_add(1);
@@ -240,6 +267,10 @@ impl Ledger {
         self.pages().last.iter().rev().cloned().collect()
     }
 
+    pub(super) fn arrived(&self) -> Vec<Arrival> {
+        self.pages().arrived.iter().rev().cloned().collect()
+    }
+
     pub(super) fn present(&self) -> Vec<Session> {
         self.pages().present.values().cloned().collect()
     }
@@ -252,3 +283,5 @@ impl Ledger {
 
 /// What somebody looks through who was just called about it; each is less than 2 KiB.
 const MOST_NOTED: usize = 256;
+/// Who came last is looked at, and soon forgotten.
+const MOST_ARRIVALS: usize = 32;

@@ -28,7 +28,7 @@ use crate::service::Counted;
 use burst::Burst;
 use ledger::Ledger;
 pub(crate) use ledger::Present;
-pub use ledger::{Noted, ServiceTotals, Session, Shown, Totals};
+pub use ledger::{Arrival, Noted, ServiceTotals, Session, Shown, Totals};
 pub use record::{Break, Chain, Record, RecordSettings, RecordTo};
 pub use told::tell_problem;
 use told::{is_health_check, write};
@@ -214,6 +214,12 @@ impl Audit {
     #[must_use]
     pub fn last_refusals(&self) -> Vec<Noted> {
         self.ledger.last()
+    }
+
+    /// The last visitors that passed every gate, the newest first; at most 32 are remembered.
+    #[must_use]
+    pub fn arrived(&self) -> Vec<Arrival> {
+        self.ledger.arrived()
     }
 
     /// Every session that is open, the oldest first.

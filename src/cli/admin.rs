@@ -34,8 +34,9 @@ pub(super) struct StatusArgs {
     server: Server,
 }
 
-/// Reads the configuration and every file it names anew. All or nothing: where something is wrong the old state
-/// serves on, and the exit code is 3.
+/// Let a running server read its configuration and every file it names anew.
+///
+/// All or nothing: where something is wrong the old state serves on, and the exit code is 3.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
@@ -49,8 +50,9 @@ pub(super) struct DrainArgs {
     server: Server,
 }
 
-/// Keeps an address or a network out for a while, and cuts its sessions. A restart forgets bans, unless state in [bans]
-/// names a file for them.
+/// Keep an address or a network out of a running server for a while.
+///
+/// Its sessions are cut. A restart forgets bans, unless state in [bans] names a file for them.
 #[derive(Debug, clap::Args)]
 pub(super) struct BanArgs {
     /// The address or network, such as `192.0.2.7` or `2001:db8::/64`.

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::{ConfigFile, Exit, screen};
 
+/// Check a configuration and everything it names, and say what is wrong or unwise.
+///
 /// Exit code 0 where nothing refuses the start, 3 where something does; warnings alone are 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

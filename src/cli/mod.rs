@@ -10,6 +10,7 @@ mod explain;
 mod probe;
 mod firewall;
 mod keep;
+mod lab;
 mod screen;
 mod serve;
 mod top;
@@ -28,11 +29,10 @@ struct Cli {
     verb: Verb,
 }
 
+/// Each verb is described where its arguments are, which is what its help shows; here where they are in parts.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Guard the services of a configuration.
     Serve(serve::Args),
-    /// Check a configuration and everything it names, and say what is wrong or unwise.
     Check(check::Args),
     /// Make, issue, renew and revoke certificates.
     Certs(certs::Args),
@@ -42,20 +42,16 @@ enum Verb {
     Firewall(firewall::Args),
     /// Show a running server: what is open to whom, who is in, what ends soon, who was refused.
     Status(admin::StatusArgs),
-    /// Let a running server read its files anew.
     Reload(admin::ReloadArgs),
-    /// Keep an address out of a running server for a while.
     Ban(admin::BanArgs),
     /// Look at audit logs.
     Audit(audit::Args),
     /// Let a running server finish its sessions, and end.
     Drain(admin::DrainArgs),
-    /// Talk to a guarded service: messages from the arguments or from standard input.
     Connect(connect::Args),
-    /// Show a running server in the terminal, anew each second.
     Top(top::Args),
-    /// Attack one's own running server, and see where each attack ends.
     Probe(probe::Args),
+    Lab(lab::Args),
     /// Watch over one program; doorward runs this by itself.
     #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
     KeepProgram(keep::Args),
@@ -104,6 +100,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Top(args) => top::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Lab(args) => lab::run(&args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),
         Verb::Tunnel(args) => tunnel::run(*args),
@@ -122,6 +119,8 @@ enum Exit {
     Usage,
     /// 3: the configuration is refused.
     Refused,
+    /// 3 too, in the lab: this machine cannot tell.
+    Inconclusive,
     /// 4: another process holds a port that is needed.
     PortInUse,
 }
@@ -132,7 +131,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
-            Exit::Refused => 3,
+            Exit::Refused | Exit::Inconclusive => 3,
             Exit::PortInUse => 4,
         })
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{ConfigFile, Exit, screen};
 
-/// Attacks the running server of a configuration, and prints where each attack ends.
+/// Attack one's own running server, and see where each attack ends.
 ///
 /// Only an address that the configuration listens on and that is this machine's is attacked, and only a server
 /// that shows the configuration's certificate; nothing lifts this. At most 260 connections are open at once, no

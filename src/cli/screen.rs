@@ -43,3 +43,9 @@ pub(super) fn count(problems: &[Problem]) -> String {
     };
     format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"))
 }
+
+/// The beginning of a line that a person goes on with.
+pub(super) fn tell_start(words: impl Display) {
+    let mut stderr = io::stderr().lock();
+    drop(write!(stderr, "{words}").and_then(|()| stderr.flush()));
+}

@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::{ConfigFile, Exit, screen};
 
-/// Guards every service of the configuration until it is told to stop.
+/// Guard the services of a configuration until told to stop.
 ///
 /// SIGTERM or Ctrl-C lets sessions finish; a second one ends them at once. SIGHUP reads the configuration and
 /// its files anew, as does a change of them. The first start with the
@@ -129,9 +129,10 @@ fn predecessor(config: &Config) -> Result<Predecessor, Vec<Problem>> {
         let remedy = "add one, restart once without --take-over, and use it from then on";
         return Err(one(Problem::error(Fault::AdminNoSocket, what, remedy)));
     };
+    let pages = [&config.metrics, &config.status].into_iter().flatten().count();
     let in_a_file = |settings: &RecordSettings| matches!(settings.to.value, RecordTo::File(_));
-    if config.record.as_ref().is_some_and(in_a_file) || config.metrics.is_some() {
-        let what = "an audit log in a file and [metrics] belong to one process at a time";
+    if config.record.as_ref().is_some_and(in_a_file) || pages > 0 {
+        let what = "an audit log in a file, [metrics] and [status] belong to one process at a time";
         let remedy = "restart it instead; behind a socket unit of systemd visitors queue meanwhile";
         return Err(one(Problem::error(Fault::AdminRefused, what, remedy)));
     }

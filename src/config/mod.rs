@@ -18,11 +18,11 @@ mod address;
 mod audit;
 mod bans;
 mod identity;
+mod page;
 mod frame;
 mod forward;
 mod rooms;
 mod certs;
-mod metrics;
 mod run;
 mod sandbox;
 mod service;
@@ -74,7 +74,9 @@ pub struct Config {
     /// Who is kept out for being refused too often.
     pub bans: BanSettings,
     /// Where the numbers of the server are read; nowhere without `[metrics]`.
-    pub metrics: Option<MetricsSettings>,
+    pub metrics: Option<PageSettings>,
+    /// Where a person looks at the server in a browser; nowhere without `[status]`.
+    pub status: Option<PageSettings>,
     /// Where an operator on this machine may talk to the running server; nowhere without `[admin]`.
     pub admin: Option<AdminSettings>,
     /// Where the server's own certificate comes from.
@@ -112,12 +114,12 @@ pub enum Renewal {
     },
 }
 
-/// What `[metrics]` says.
+/// What `[metrics]` or `[status]` says.
 #[derive(Clone, Debug)]
-pub struct MetricsSettings {
-    /// Where the numbers are read.
+pub struct PageSettings {
+    /// Where the page is read.
     pub listen: Written<SocketAddr>,
-    /// From where they may be read: this machine, where nothing else is said.
+    /// From where it may be read: this machine, where nothing else is said.
     pub allow: Arc<AddressGate>,
     /// The names this host may be asked for by, besides its addresses and `localhost`.
     pub names: Arc<[String]>,
@@ -307,7 +309,11 @@ impl Config {
         let audit = audit::read(top.table("audit", "[audit]"));
         let bans = bans::read(top.table("bans", "[bans]"));
         let metrics = top.table("metrics", "[metrics]");
-        let metrics = metrics.is_written().then(|| metrics::read(metrics, bind.as_ref()));
+        let metrics =
+            metrics.is_written().then(|| page::read(metrics, bind.as_ref(), "127.0.0.1:9464"));
+        let status = top.table("status", "[status]");
+        let status =
+            status.is_written().then(|| page::read(status, bind.as_ref(), "127.0.0.1:9443"));
         let admin = top.table("admin", "[admin]");
         let admin = admin.is_written().then(|| rooms::admin(admin));
         let certs = certs::read(top.table("certs", "[certs]"));
@@ -328,6 +334,10 @@ impl Config {
             bans: bans?,
             metrics: match metrics {
                 Some(metrics) => Some(metrics?),
+                None => None,
+            },
+            status: match status {
+                Some(status) => Some(status?),
                 None => None,
             },
             admin: match admin {

@@ -48,6 +48,7 @@ pub use name::{ClientIdentity, ClientName, Email, HostName, SpiffeId, Subtree};
 pub use p12::Password;
 pub use passphrase::Passphrase;
 pub use plan::{AuthorityKey, Plan};
+pub(crate) use profile::hex;
 pub use profile::{Constraints, Options, Role, Serial};
 pub use renew::{Filed, Renewed};
 pub use request::{Request, Signed};

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::doors::{Doors, Hands, Moved};
+use super::outlet;
 use super::prepare::{Ready, Trials, interfaces, wanted};
 use super::status::Seats;
 use super::{after_a_restart, filter};
 use crate::accept::{Budgets, Members, Strangers};
 use crate::address::{BanList, Bans};
 use crate::audit::{Audit, Opening, TARGET};
-use crate::config::{Config, MetricsSettings, ServiceConfig, ServiceKind};
+use crate::config::{Config, ServiceConfig, ServiceKind};
 use crate::connection::{Closing, Ground, Rooms};
 use crate::handshake::Handshake;
 use crate::problem::Problem;
@@ -222,8 +223,11 @@ impl House {
         if config.bans.state != self.config.bans.state {
             warnings.push(after_a_restart("state in [bans]"));
         }
-        if !same_outlet(config.metrics.as_ref(), self.config.metrics.as_ref()) {
+        if !outlet::is_same(config.metrics.as_ref(), self.config.metrics.as_ref()) {
             warnings.push(after_a_restart("[metrics]"));
+        }
+        if !outlet::is_same(config.status.as_ref(), self.config.status.as_ref()) {
+            warnings.push(after_a_restart("[status]"));
         }
         if config.admin != self.config.admin {
             warnings.push(after_a_restart("[admin]"));
@@ -370,13 +374,4 @@ impl House {
             lifetime: service.lifetime,
         }
     }
-}
-
-/// Whether the numbers are read at the same place by the same readers.
-fn same_outlet(one: Option<&MetricsSettings>, other: Option<&MetricsSettings>) -> bool {
-    let meant = |settings: &MetricsSettings| {
-        let allow: Vec<_> = settings.allow.rules().iter().map(|rule| rule.network).collect();
-        (settings.listen.value, allow, Arc::clone(&settings.names))
-    };
-    one.map(meant) == other.map(meant)
 }

@@ -8,6 +8,8 @@ mod filter;
 mod house;
 mod needs;
 mod numbers;
+mod outlet;
+mod page;
 mod prepare;
 mod renewal;
 pub mod status;
@@ -31,6 +33,7 @@ use crate::connection::Closing;
 use crate::problem::{Fault, Problem};
 use crate::sandbox::Sandbox;
 use crate::service::Service;
+use crate::web::Asked;
 
 use bans::Keeping;
 use calendar::Calendar;
@@ -38,7 +41,9 @@ pub use control::{Control, Lent, Loan};
 use control::{Order, Orders, stopping};
 use house::{Change, House};
 pub use needs::needs;
-use numbers::{Board, Outlet, watch_the_clock};
+use numbers::{Board, watch_the_clock};
+use outlet::Outlet;
+use page::Page;
 pub use prepare::check;
 use prepare::{Ready, prepare};
 use renewal::Renewal;
@@ -57,8 +62,9 @@ pub struct Server {
     warnings: Vec<Problem>,
     reloads: Reloads,
     keeping: Keeping,
-    outlet: Option<Outlet>,
+    numbers: Option<Outlet>,
     board: Arc<Board>,
+    page: Option<(Outlet, Page)>,
     began: Instant,
     renewal: Option<AbortOnDropHandle<()>>,
 }
@@ -87,8 +93,15 @@ impl Server {
         let (house, warnings) = House::open(Arc::new(config.clone()), ready, bans, sockets)?;
         let (control, orders) = control::pair();
         let (audit, reloads, began) = (Arc::<Audit>::default(), Reloads::default(), Instant::now());
-        let outlet = Outlet::open(config).map_err(|problem| vec![problem])?;
+        let one = |problem| vec![problem];
+        let numbers = Outlet::open(config, config.metrics.as_ref()).map_err(one)?;
         let board = Board::new(&audit, &house);
+        let page = match Outlet::open(config, config.status.as_ref()).map_err(one)? {
+            Some(outlet) => {
+                Some((outlet, Page::new(control.clone(), Arc::clone(&audit)).map_err(one)?))
+            }
+            None => None,
+        };
         let renewal = None;
         let mut server = Self {
             house,
@@ -99,8 +112,9 @@ impl Server {
             warnings,
             reloads,
             keeping,
-            outlet,
+            numbers,
             board,
+            page,
             began,
             renewal,
         };
@@ -133,7 +147,13 @@ impl Server {
     /// Where the numbers of the server are read.
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
-        self.outlet.as_ref().map(Outlet::at)
+        self.numbers.as_ref().map(Outlet::at)
+    }
+
+    /// Where a person looks at the server in a browser, with the token that has to be in the address.
+    #[must_use]
+    pub fn status_page(&self) -> Option<(SocketAddr, &str)> {
+        self.page.as_ref().map(|(outlet, page)| (outlet.at(), page.token()))
     }
 
     /// The sockets at which the kernel itself drops whoever the address list refuses.
@@ -194,8 +214,7 @@ impl Server {
         self.house.let_in(Arc::clone(&self.audit), closing.clone(), visitors.clone())?;
         let clock = tokio::spawn(watch_the_clock(Arc::clone(&self.audit), closing.clone()));
         let _clock = AbortOnDropHandle::new(clock);
-        let outlet = self.outlet.take().map(|outlet| outlet.run(Arc::clone(&self.board)));
-        let _outlet = outlet.map(|outlet| AbortOnDropHandle::new(tokio::spawn(outlet)));
+        let _outlets = self.open_pages();
         let mut broken = None;
         if let Err(problem) = self.keep(&closing).await {
             broken = Some(problem);
@@ -214,6 +233,24 @@ impl Server {
         // It may wait for a disk.
         drop(spawn_blocking(move || audit.close()).await);
         broken.map_or(Ok(()), Err)
+    }
+
+    /// Answers whoever reads the numbers and the status page, until what it returns is dropped.
+    fn open_pages(&mut self) -> Vec<AbortOnDropHandle<Result<(), Problem>>> {
+        let board = Arc::clone(&self.board);
+        let numbers = self.numbers.take().map(|outlet| {
+            let answer = move |asked: Asked| std::future::ready(board.answer(&asked));
+            tokio::spawn(outlet.run(answer))
+        });
+        let page = self.page.take().map(|(outlet, page)| {
+            let page = Arc::new(page);
+            let answer = move |asked: Asked| {
+                let page = Arc::clone(&page);
+                async move { page.answer(&asked).await }
+            };
+            tokio::spawn(outlet.run(answer))
+        });
+        numbers.into_iter().chain(page).map(AbortOnDropHandle::new).collect()
     }
 
     /// Waits for the last visitor, for the time that a drain has, or until `enough` is said.

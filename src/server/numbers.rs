@@ -1,72 +1,22 @@
 //! What the server is like in numbers, for Prometheus: every label is a code, a room, or a word of the configuration.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep;
 
+use super::Server;
 use super::house::House;
 use super::status::Reloads;
-use super::{Server, doors};
 use crate::accept::{Budgets, Members, Strangers};
 use crate::address::{BanList, BannedBy};
 use crate::audit::{Audit, ServiceTotals};
-use crate::bind::Interfaces;
-use crate::config::{Config, MetricsSettings};
 use crate::connection::Closing;
 use crate::handshake::Ending;
 use crate::metrics::{Format, Kind, Page};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
-use crate::web::{self, Readers};
-
-/// The socket that the numbers are read at, and who may.
-pub(super) struct Outlet {
-    socket: TcpListener,
-    at: SocketAddr,
-    readers: Readers,
-}
-
-impl Outlet {
-    /// Opens the socket that a configuration asks for, where the bind policy allows it.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>, Problem> {
-        let Some(settings) = &config.metrics else { return Ok(None) };
-        let open = || {
-            let interfaces = super::prepare::interfaces()?;
-            let socket = config.bind.open(settings.listen.value, &interfaces)?;
-            let broke = |error: std::io::Error| doors::listener_broke(&error.to_string());
-            let at = socket.local_addr().map_err(broke)?;
-            let (allow, names) = (Arc::clone(&settings.allow), Arc::clone(&settings.names));
-            Ok(Some(Self { socket, at, readers: Readers { allow, names } }))
-        };
-        open().map_err(|problem: Problem| problem.at(&settings.listen.place))
-    }
-
-    /// Where the numbers are read.
-    pub(super) fn at(&self) -> SocketAddr {
-        self.at
-    }
-
-    /// Answers until it is dropped.
-    pub(super) async fn run(self, board: Arc<Board>) -> Result<(), Problem> {
-        let broke = |error: std::io::Error| doors::listener_broke(&error.to_string());
-        let listener = tokio::net::TcpListener::from_std(self.socket).map_err(broke)?;
-        let answer = move |asked: web::Asked<'_>| {
-            let format = Format::of(asked.accept);
-            (asked.path == PATH).then(|| (format.content_type(), board.page(format)))
-        };
-        web::serve(listener, self.readers, answer).await;
-        Ok(())
-    }
-}
-
-/// Why the bind policy does not allow the socket of the numbers, if it does not.
-pub(super) fn outside(config: &Config, interfaces: &Interfaces) -> Option<Problem> {
-    let MetricsSettings { listen, .. } = config.metrics.as_ref()?;
-    config.bind.judge(listen.value, interfaces).err().map(|problem| problem.at(&listen.place))
-}
+use crate::web::{Answer, Asked};
 
 /// Counts how late the runtime is, until everything is cut.
 pub(super) async fn watch_the_clock(audit: Arc<Audit>, closing: Closing) {
@@ -125,6 +75,15 @@ impl Board {
     pub(super) fn new(audit: &Arc<Audit>, house: &House) -> Arc<Self> {
         let state = Mutex::new(State::of(house, &Reloads::default()));
         Arc::new(Self { audit: Arc::clone(audit), began: SystemTime::now(), state })
+    }
+
+    /// What a reader of the numbers gets.
+    pub(super) fn answer(&self, asked: &Asked) -> Answer {
+        let format = Format::of(&asked.accept);
+        if asked.path != PATH {
+            return Answer::Missing;
+        }
+        Answer::Page(format.content_type(), self.page(format))
     }
 
     fn page(&self, format: Format) -> String {

@@ -16,7 +16,7 @@ use crate::place::{Place, Written};
 use crate::problem::{Fault, Problem, Severity};
 use crate::sandbox;
 use crate::server::needs::directory;
-use crate::server::numbers;
+use crate::server::outlet;
 use crate::server::renewal::Renewal;
 use crate::service::run::{Programs, Run};
 use crate::service::{Echo, Forward, Service};
@@ -70,7 +70,7 @@ pub(super) fn prepare(config: &Config, running: Option<&Config>) -> Result<Ready
     let wanted = ground.as_ref().map(|ground| {
         let (wanted, outside) = wanted(config, &ground.interfaces, running);
         problems.extend(outside);
-        problems.extend(numbers::outside(config, &ground.interfaces));
+        problems.extend(outlet::outside(config, &ground.interfaces));
         wanted
     });
     let budgets = keep(fit(config), &mut problems);
@@ -173,7 +173,7 @@ fn keep<T>(tried: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> 
 fn fit(config: &Config) -> Result<(Budgets, Option<Problem>), Problem> {
     let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
     let listeners = runs(config).map(Run::descriptors).fold(listeners, usize::saturating_add);
-    let pages = if config.metrics.is_some() { web::DESCRIPTORS } else { 0 };
+    let pages = outlet::pages(config).count().saturating_mul(web::DESCRIPTORS);
     let listeners = listeners.saturating_add(pages);
     let each = if config.services.iter().any(is_forward) { 2 } else { 1 };
     config.accept.fit(descriptors(), listeners, each)

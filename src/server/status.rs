@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::house::House;
-use crate::audit::{Audit, Noted, Session};
+use crate::audit::{Arrival, Audit, Noted, Session};
 use crate::handshake::Ending;
 
 /// The state of a running server. Every text a peer chose is escaped and bounded in it.
@@ -50,6 +50,9 @@ pub struct Status {
     pub would_refuse: Option<BTreeMap<String, u64>>,
     /// The last refusals, the newest first.
     pub last: Vec<Refusal>,
+    /// The last visitors that passed every gate, the newest first.
+    #[serde(default)]
+    pub arrived: Vec<Arrived>,
     /// New states that were put in force, and that were refused.
     pub reloads: Reloads,
     /// Networks that are kept out for a while.
@@ -158,6 +161,21 @@ pub struct Refusal {
     pub via: Option<String>,
 }
 
+/// A visitor that passed every gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// The number of the visit.
+    pub visit: u64,
+    /// When.
+    pub at: String,
+    /// The service it came to.
+    pub service: String,
+    /// Where it came from.
+    pub from: String,
+    /// The name that was permitted.
+    pub name: String,
+}
+
 /// How often a new state was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloads {
@@ -227,6 +245,7 @@ impl Status {
             refused: refused.collect(),
             would_refuse: config.tried.is_some().then(|| would.collect()),
             last: audit.last_refusals().iter().map(Refusal::from).collect(),
+            arrived: audit.arrived().into_iter().map(Arrived::from).collect(),
             reloads: reloads.clone(),
             bans: house
                 .bans()
@@ -284,6 +303,13 @@ impl From<&Noted> for Refusal {
             pin: shown.map(|shown| shown.pin.to_string()),
             via: noted.via.map(|via| via.to_string()),
         }
+    }
+}
+
+impl From<Arrival> for Arrived {
+    fn from(arrival: Arrival) -> Self {
+        let Arrival { visit, at, service, peer, name } = arrival;
+        Self { visit, at: moment(at), service: service.to_string(), from: peer.to_string(), name }
     }
 }
 

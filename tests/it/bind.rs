@@ -59,7 +59,7 @@ const HOST: [&str; 8] = [
     "-6 addr add fe80::1/64 dev d1 nodad",
 ];
 
-fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     if Command::new("ip").arg("-V").output().is_err() {
         return Some("ip (iproute2) is not installed");
     }

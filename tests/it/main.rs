@@ -34,6 +34,8 @@ mod forward;
 mod handshake;
 #[cfg(unix)]
 mod metrics;
+#[cfg(unix)]
+mod page;
 mod peers;
 #[cfg(unix)]
 mod probe;
@@ -45,6 +47,7 @@ mod record;
 mod reload;
 mod renewal;
 mod incidents;
+mod lab;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod kernel;

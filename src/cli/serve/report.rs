@@ -38,6 +38,9 @@ pub(super) fn print(config: &Config, server: &Server, sandbox: &Sandbox, file: &
     if let Some(metrics) = server.metrics() {
         line("metrics", &format!("http://{metrics}/metrics"));
     }
+    if let Some((at, token)) = server.status_page() {
+        line("status", &format!("http://{at}/#{token}"));
+    }
     for text in sandbox.report().lines() {
         line("sandbox", &text);
     }

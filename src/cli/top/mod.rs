@@ -14,7 +14,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 
 use super::{ConfigFile, Exit, screen};
 
-/// Shows rooms, seats, sessions and refusals of a running server, anew each second, over its admin socket.
+/// Show a running server in the terminal, anew each second: rooms, seats, sessions and refusals.
 ///
 /// Keys: r refusals, s sessions, b bans and endings, q end.
 #[derive(Debug, clap::Args)]

@@ -76,7 +76,10 @@ fn revoke_shuts_a_running_server_to_the_client_and_ends_its_session() {
     desk.certs(&["revoke", "alice", "--reason", "key-compromise"]).fine();
     // Nobody told it: it sees the new list, and its session ends by that.
     guard.hear("code=handshake.revoked visit=2");
+    // Its input stays open until it has ended: that it ends is not its own doing.
+    let input = session.stdin.take();
     assert!(!session.wait().unwrap().success());
+    drop(input);
     assert_ne!(connect(&["hello"]).0, 0);
     assert!(guard.stop().contains("refused code=handshake.revoked visit=3"));
 }

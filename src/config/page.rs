@@ -1,9 +1,9 @@
-//! `[metrics]`: where the numbers of the server are read, and by whom.
+//! `[metrics]` and `[status]`: where a page is read, and by whom.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::MetricsSettings;
+use super::PageSettings;
 use super::address::networks;
 use super::entry::Entry;
 use super::section::Section;
@@ -14,9 +14,13 @@ use crate::place::{Place, Written};
 use crate::problem::Fault;
 
 /// The table, if it is written.
-pub(super) fn read(mut section: Section<'_>, bind: Option<&BindPolicy>) -> Option<MetricsSettings> {
-    let listen = section.required("listen", "\"127.0.0.1:9464\"");
-    let listen = listen.and_then(|entry| listener(&entry, bind));
+pub(super) fn read(
+    mut section: Section<'_>,
+    bind: Option<&BindPolicy>,
+    usual: &str,
+) -> Option<PageSettings> {
+    let listen = section.required("listen", &format!("{usual:?}"));
+    let listen = listen.and_then(|entry| listener(&entry, bind, usual));
     let allow = section.or("allow", None, |entry| networks(entry).map(Some));
     let names = section.or("names", Vec::new(), |entry| entry.each(name));
     section.finish();
@@ -27,10 +31,14 @@ pub(super) fn read(mut section: Section<'_>, bind: Option<&BindPolicy>) -> Optio
         place: network.place,
     };
     let allow = AddressGate::new(allow.into_iter().map(rule).collect());
-    Some(MetricsSettings { listen: listen?, allow: Arc::new(allow), names: names?.into() })
+    Some(PageSettings { listen: listen?, allow: Arc::new(allow), names: names?.into() })
 }
 
-fn listener(entry: &Entry<'_>, bind: Option<&BindPolicy>) -> Option<Written<SocketAddr>> {
+fn listener(
+    entry: &Entry<'_>,
+    bind: Option<&BindPolicy>,
+    usual: &str,
+) -> Option<Written<SocketAddr>> {
     let text = entry.string()?;
     match entry.checked(Listen::parse(text.value))? {
         Listen::Address(address) => {
@@ -41,7 +49,7 @@ fn listener(entry: &Entry<'_>, bind: Option<&BindPolicy>) -> Option<Written<Sock
             Some(Written::new(address, text.place))
         }
         Listen::Zoned(..) | Listen::Interface { .. } | Listen::Inherited(_) => {
-            let remedy = "write an address of this host with a port, such as \"127.0.0.1:9464\"";
+            let remedy = format!("write an address of this host with a port, such as {usual:?}");
             entry.blame(Fault::BindBadListen, format!("{entry} is no address with a port"), remedy);
             None
         }
