@@ -257,7 +257,7 @@ impl Rooms {
             return Err(Refusal::AcceptProxyUnlisted.because(balancer.to_string()));
         }
         self.bans.judge(caller.peer(), SystemTime::now())?;
-        self.address.judge(caller.peer())?;
+        self.address.pass(caller.peer())?;
         self.handshake.judge_again(chain, UnixTime::now())?;
         self.identity.judge(caller.presented(), caller.peer())?;
         Ok(())

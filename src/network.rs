@@ -110,6 +110,11 @@ fn has_letters(text: &str) -> bool {
 
 /// The same text without leading zeros in its decimal numbers, where it has any.
 fn without_leading_zeros(text: &str) -> Option<String> {
+    // Of a million lines none has one: they are not taken apart for it.
+    let mut parts = text.split(|c: char| !c.is_ascii_alphanumeric());
+    if !parts.any(|part| part.len() > 1 && part.starts_with('0')) {
+        return None;
+    }
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),

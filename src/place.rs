@@ -30,6 +30,11 @@ impl Place {
         &self.file
     }
 
+    /// The file, for whoever keeps many places of it.
+    pub(crate) fn shared_file(&self) -> &Arc<str> {
+        &self.file
+    }
+
     /// The line, from 1; 0 for a rule that no file holds.
     #[must_use]
     pub fn line(&self) -> u32 {

@@ -4,9 +4,9 @@ mod bans;
 pub mod kernel;
 mod list;
 mod ranges;
+mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
@@ -18,7 +18,8 @@ use crate::refusal::{Refusal, Refused};
 
 pub use bans::{Ban, BanList, BannedBy, Bans};
 pub use list::parse_list;
-use ranges::Ranges;
+use ranges::{Deciding, Ranges};
+use rules::Rules;
 
 /// The allow and deny rules of one service, ready to judge.
 ///
@@ -26,7 +27,7 @@ use ranges::Ranges;
 /// so an empty gate admits nobody. Every verdict names the rule that decided.
 #[derive(Debug, Default)]
 pub struct AddressGate {
-    rules: Vec<NetworkRule>,
+    rules: Rules,
     v4: Ranges<u32>,
     v6: Ranges<u128>,
 }
@@ -52,76 +53,76 @@ pub enum Effect {
 }
 
 /// Addresses that follow each other and have the same deciding rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run<'g> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
     /// The first of them.
     pub first: IpAddr,
     /// The last of them, of the same family.
     pub last: IpAddr,
     /// The rule that decides.
-    pub rule: &'g NetworkRule,
+    pub rule: NetworkRule,
 }
 
 impl AddressGate {
     /// A gate that judges by these rules; their order means nothing.
     #[must_use]
-    pub fn new(rules: Vec<NetworkRule>) -> Self {
-        let mut v4 = Vec::new();
-        let mut v6 = Vec::new();
-        for (number, rule) in (1_u32..).zip(&rules) {
-            match rule.network {
-                IpNet::V4(net) => {
-                    v4.push(ranges::span(
-                        net.network().to_bits(),
-                        net.broadcast().to_bits(),
-                        rule.effect,
-                        number,
-                    ));
+    pub fn new(rules: impl IntoIterator<Item = NetworkRule>) -> Self {
+        let (mut kept, mut v4, mut v6) = (Rules::default(), Vec::new(), Vec::new());
+        for rule in rules {
+            let (network, effect) = (rule.network, rule.effect);
+            let number = kept.add(rule);
+            let (first, last) = (network.network(), network.broadcast());
+            match (first, last) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    v4.push(ranges::span(first.to_bits(), last.to_bits(), effect, number));
                 }
-                IpNet::V6(net) => {
-                    v6.push(ranges::span(
-                        net.network().to_bits(),
-                        net.broadcast().to_bits(),
-                        rule.effect,
-                        number,
-                    ));
+                (IpAddr::V6(first), IpAddr::V6(last)) => {
+                    v6.push(ranges::span(first.to_bits(), last.to_bits(), effect, number));
                 }
+                // Both are of the family of the network.
+                (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
             }
         }
-        Self { v4: Ranges::flatten(v4), v6: Ranges::flatten(v6), rules }
+        kept.settle();
+        Self { v4: Ranges::flatten(v4), v6: Ranges::flatten(v6), rules: kept }
     }
 
-    /// The rules it judges by.
-    #[must_use]
-    pub fn rules(&self) -> &[NetworkRule] {
-        &self.rules
+    /// The rules it judges by, the IPv4 ones first, each family in the order in which it was given.
+    pub fn rules(&self) -> impl Iterator<Item = NetworkRule> + Clone {
+        self.rules.iter()
     }
 
     /// The most specific rule that covers the address, whatever it says.
     #[must_use]
-    pub fn deciding(&self, peer: PeerAddr) -> Option<&NetworkRule> {
-        let number = match peer.ip() {
+    pub fn deciding(&self, peer: PeerAddr) -> Option<NetworkRule> {
+        match peer.ip() {
+            IpAddr::V4(ip) => self.rules.v4(self.v4.find(ip.to_bits())?.number()),
+            IpAddr::V6(ip) => self.rules.v6(self.v6.find(ip.to_bits())?.number()),
+        }
+    }
+
+    /// What the rule that decides does, without the rule.
+    #[must_use]
+    pub fn effect(&self, peer: PeerAddr) -> Option<Effect> {
+        let deciding = match peer.ip() {
             IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
             IpAddr::V6(ip) => self.v6.find(ip.to_bits()),
-        }?;
-        self.rule(number)
+        };
+        deciding.map(Deciding::effect)
     }
 
     /// The whole policy as runs that do not overlap, IPv4 first, in order. What is in none of them no
     /// rule covers. Neighbours may have rules of the same effect.
-    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let v4 = self.v4.runs().map(|(first, last, number)| {
-            (IpAddr::from(Ipv4Addr::from(first)), IpAddr::from(Ipv4Addr::from(last)), number)
+    pub fn runs(&self) -> impl Iterator<Item = Run> {
+        let v4 = self.v4.runs().filter_map(|(first, last, rule)| {
+            let (first, last) = (Ipv4Addr::from(first).into(), Ipv4Addr::from(last).into());
+            Some(Run { first, last, rule: self.rules.v4(rule.number())? })
         });
-        let v6 = self.v6.runs().map(|(first, last, number)| {
-            (IpAddr::from(Ipv6Addr::from(first)), IpAddr::from(Ipv6Addr::from(last)), number)
+        let v6 = self.v6.runs().filter_map(|(first, last, rule)| {
+            let (first, last) = (Ipv6Addr::from(first).into(), Ipv6Addr::from(last).into());
+            Some(Run { first, last, rule: self.rules.v6(rule.number())? })
         });
-        let with_rule = |(first, last, number)| Some(Run { first, last, rule: self.rule(number)? });
-        v4.chain(v6).filter_map(with_rule)
-    }
-
-    fn rule(&self, number: NonZeroU32) -> Option<&NetworkRule> {
-        self.rules.get(usize::try_from(number.get().checked_sub(1)?).ok()?)
+        v4.chain(v6)
     }
 
     /// The rule that lets this address go on.
@@ -129,11 +130,11 @@ impl AddressGate {
     /// # Errors
     /// [`Refusal::AddressNotListed`] where no rule covers it, [`Refusal::AddressDenied`] with the rule
     /// where the deciding one is a deny.
-    pub fn judge(&self, peer: PeerAddr) -> Result<&NetworkRule, Refused> {
+    pub fn judge(&self, peer: PeerAddr) -> Result<NetworkRule, Refused> {
         let rule = self.deciding(peer).ok_or_else(|| Refusal::AddressNotListed.bare())?;
         match rule.effect {
             Effect::Allow => Ok(rule),
-            Effect::Deny => Err(Refusal::AddressDenied.by_rule(rule.place.clone())),
+            Effect::Deny => Err(Refusal::AddressDenied.by_rule(rule.place)),
         }
     }
 
@@ -142,9 +143,20 @@ impl AddressGate {
     /// # Errors
     /// As [`AddressGate::judge`]; the stream is dropped, and the stranger learns nothing.
     pub fn admit<S>(&self, introduced: Introduced<S>) -> Result<Admitted<S>, Refused> {
-        self.judge(introduced.peer())?;
+        self.pass(introduced.peer())?;
         let (stream, peer, seat) = introduced.into_parts();
         Ok(Admitted { stream, peer, seat })
+    }
+
+    /// As [`AddressGate::judge`], for whoever does not ask which rule it was.
+    pub(crate) fn pass(&self, peer: PeerAddr) -> Result<(), Refused> {
+        match self.effect(peer) {
+            Some(Effect::Allow) => Ok(()),
+            Some(Effect::Deny) => {
+                Err(self.judge(peer).err().unwrap_or(Refusal::AddressDenied.bare()))
+            }
+            None => Err(Refusal::AddressNotListed.bare()),
+        }
     }
 }
 
@@ -182,7 +194,7 @@ mod tests {
         let deny = deny.iter().map(|net| (net, Effect::Deny));
         let rules = (1..).zip(allow.chain(deny));
         AddressGate::new(
-            rules.map(|(line, (net, effect))| rule(net.parse().unwrap(), effect, line)).collect(),
+            rules.map(|(line, (net, effect))| rule(net.parse().unwrap(), effect, line)),
         )
     }
 
@@ -235,6 +247,30 @@ mod tests {
         assert_eq!(verdict(&gate, "ffff:ffff::1"), "address.denied by test.toml:4:1");
     }
 
+    #[test]
+    fn a_network_of_a_long_list_weighs_forty_bytes_at_most() {
+        let mut numbers = 1..;
+        let mut spread = || {
+            let number: u128 = numbers.next().unwrap_or(0);
+            number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        };
+        let mut nets = std::collections::BTreeSet::new();
+        while nets.len() < 100_000 {
+            let ip = Ipv4Addr::from(u32::try_from(spread() >> 96).unwrap());
+            nets.insert(IpNet::new(ip.into(), 32).unwrap());
+        }
+        while nets.len() < 120_000 {
+            nets.insert(IpNet::new(Ipv6Addr::from(spread()).into(), 64).unwrap().trunc());
+        }
+        let gate =
+            AddressGate::new((1..).zip(&nets).map(|(line, net)| rule(*net, Effect::Allow, line)));
+        let weight = gate.rules.weight() + gate.v4.weight() + gate.v6.weight();
+        assert!(weight <= 40 * nets.len(), "{} bytes each", weight / nets.len());
+        for net in nets {
+            assert_eq!(gate.deciding(PeerAddr::new((net.addr(), 1).into())).unwrap().network, net);
+        }
+    }
+
     fn slow(rules: &[NetworkRule], ip: IpAddr) -> Option<&NetworkRule> {
         rules
             .iter()
@@ -259,12 +295,13 @@ mod tests {
                 let fast = gate.deciding(PeerAddr::new((ip, 1).into()));
                 let slow = slow(&rules, ip);
                 prop_assert_eq!(
-                    fast.map(|rule| (rule.network, rule.effect)),
+                    fast.as_ref().map(|rule| (rule.network, rule.effect)),
                     slow.map(|rule| (rule.network, rule.effect))
                 );
                 let runs: Vec<_> = gate.runs().filter(|run| run.first <= ip && ip <= run.last).collect();
+                prop_assert_eq!(gate.effect(PeerAddr::new((ip, 1).into())), fast.as_ref().map(|rule| rule.effect));
                 prop_assert!(runs.len() <= 1, "the runs {runs:?} overlap");
-                prop_assert_eq!(runs.first().map(|run| run.rule), fast);
+                prop_assert_eq!(runs.first().map(|run| run.rule.clone()), fast);
             }
         }
     }

@@ -256,7 +256,7 @@ fn gate(networks: &[IpNet], typed: &Place) -> Arc<AddressGate> {
         effect: Effect::Allow,
         place: typed.clone(),
     };
-    Arc::new(AddressGate::new(networks.iter().map(rule).collect()))
+    Arc::new(AddressGate::new(networks.iter().map(rule)))
 }
 
 /// What clap shows of a value that makes no sense: one sentence, and what to write.

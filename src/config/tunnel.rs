@@ -182,7 +182,7 @@ fn networks(entry: &Entry<'_>) -> Option<Arc<AddressGate>> {
         effect: Effect::Allow,
         place: one.place,
     };
-    let rules = address::networks(entry)?.into_iter().map(rule).collect();
+    let rules = address::networks(entry)?.into_iter().map(rule);
     Some(Arc::new(AddressGate::new(rules)))
 }
 

@@ -245,13 +245,13 @@ fn allowed(service: &ServiceConfig, v4: bool) -> Vec<Span> {
 
 /// The gate without what it says inside of these networks, all of whose addresses it allows.
 fn let_through(gate: &AddressGate, networks: &[IpNet]) -> AddressGate {
-    let outside = |rule: &&NetworkRule| !networks.iter().any(|net| net.contains(&rule.network));
+    let outside = |rule: &NetworkRule| !networks.iter().any(|net| net.contains(&rule.network));
     let inside = networks.iter().map(|network| NetworkRule {
         network: *network,
         effect: Effect::Allow,
         place: Place::in_code("a balancer"),
     });
-    AddressGate::new(gate.rules().iter().filter(outside).cloned().chain(inside).collect())
+    AddressGate::new(gate.rules().filter(outside).chain(inside))
 }
 
 fn follows(last: IpAddr, first: IpAddr) -> bool {

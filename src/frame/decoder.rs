@@ -83,7 +83,7 @@ impl Decoder {
 
     fn line(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Refused> {
         let unsearched = buffer.get(self.searched..).unwrap_or_default();
-        let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
+        let Some(found) = memchr::memchr(b'\n', unsearched) else {
             self.searched = buffer.len();
             // One byte more may be the carriage return of the ending.
             if buffer.len() > self.policy.max().saturating_add(1) {

@@ -136,7 +136,7 @@ fn address(service: &ServiceConfig, peer: PeerAddr) -> Change {
     let gate = &service.address;
     let host = IpNet::from(peer.ip());
     let deciding = gate.deciding(peer).filter(|rule| rule.effect == Effect::Deny);
-    let denied_itself = deciding.is_some_and(|rule| rule.network == host);
+    let denied_itself = deciding.as_ref().is_some_and(|rule| rule.network == host);
     let candidates = if denied_itself {
         [Edit::NoDeny(host), Edit::AllowNotDeny(host)]
     } else {
@@ -145,8 +145,11 @@ fn address(service: &ServiceConfig, peer: PeerAddr) -> Change {
     let admits = |edit: &Edit| edit.of_address(gate).judge(peer).is_ok();
     let [first, last] = candidates;
     let edit = if admits(&first) { first } else { last };
-    let place =
-        if denied_itself { deciding.map(|rule| rule.place.clone()) } else { allow_place(service) };
+    let place = if denied_itself {
+        deciding.as_ref().map(|rule| rule.place.clone())
+    } else {
+        allow_place(service)
+    };
     let denied = deciding.filter(|_| !denied_itself).map(|rule| rule.network);
     let wide = denied.unwrap_or_else(|| neighbours(peer.ip()));
     let wider = denied.map_or(Edit::Allow(wide), Edit::NoDeny);
@@ -195,11 +198,11 @@ fn bits(ip: IpAddr) -> u128 {
 
 /// Where `allow` is written: at its first network in the configuration, or in a list.
 pub(super) fn allow_place(service: &ServiceConfig) -> Option<Place> {
-    let rules = service.address.rules().iter();
-    let mut allowed = rules.filter(|rule| rule.effect == Effect::Allow).map(|rule| &rule.place);
+    let rules = service.address.rules();
+    let allowed = rules.filter(|rule| rule.effect == Effect::Allow).map(|rule| rule.place);
     let own = service.place.file();
-    let first = allowed.clone().next();
-    allowed.find(|place| place.file() == own).or(first).cloned()
+    let elsewhere = allowed.clone().next();
+    allowed.filter(|place| place.file() == own).min().or(elsewhere)
 }
 
 fn permit(service: &ServiceConfig, seeker: &Seeker, refusal: Refusal) -> Change {

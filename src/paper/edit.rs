@@ -38,13 +38,13 @@ impl Edit {
             Edit::Permit(..) | Edit::Rule(..) | Edit::From(..) | Edit::Elsewhere(_) => (None, None),
         };
         let stays =
-            |rule: &&NetworkRule| !(rule.effect == Effect::Deny && without == Some(rule.network));
+            |rule: &NetworkRule| !(rule.effect == Effect::Deny && without == Some(rule.network));
         let new = with.map(|network| NetworkRule {
             network,
             effect: Effect::Allow,
             place: Place::in_code("the change"),
         });
-        AddressGate::new(gate.rules().iter().filter(stays).cloned().chain(new).collect())
+        AddressGate::new(gate.rules().filter(stays).chain(new))
     }
 
     /// The identity gate after the change.

@@ -253,8 +253,8 @@ proptest! {
 }
 
 fn rules(gate: &AddressGate) -> Vec<String> {
-    let rule = |rule: &NetworkRule| format!("{} {:?} {}", rule.network, rule.effect, rule.place);
-    gate.rules().iter().map(rule).collect()
+    let rule = |rule: NetworkRule| format!("{} {:?} {}", rule.network, rule.effect, rule.place);
+    gate.rules().map(rule).collect()
 }
 
 fn defaults(config: &Config) -> String {

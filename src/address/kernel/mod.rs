@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::ranges::{self, Ranges};
+use super::ranges::{self, Deciding, Ranges};
 use super::{AddressGate, Bans, Effect};
 use assembly::Assembly;
 
@@ -134,12 +134,9 @@ struct Step {
 impl AddressGate {
     /// Where the verdict changes along the addresses of a family.
     fn steps(&self, family: Family) -> Result<Vec<Step>, TooLong> {
-        let passes = |rule: Option<_>| {
-            rule.and_then(|rule| self.rule(rule)).is_some_and(|rule| rule.effect == Effect::Allow)
-        };
         let mut steps = vec![Step { from: 0, passes: false }];
-        let mut add = |from: u128, rule| {
-            step(&mut steps, from, passes(rule));
+        let mut add = |from: u128, rule: Option<Deciding>| {
+            step(&mut steps, from, rule.map(Deciding::effect) == Some(Effect::Allow));
             // Each step is an instruction at least, so a longer list need not be walked to its end.
             if steps.len() > MOST_INSTRUCTIONS { Err(TooLong) } else { Ok(()) }
         };

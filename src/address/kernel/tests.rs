@@ -15,7 +15,7 @@ fn gate(allow: &[IpNet], deny: &[IpNet]) -> AddressGate {
     let deny = deny.iter().map(|net| (*net, Effect::Deny));
     let place = Place::in_code("test");
     let rule = |(network, effect)| NetworkRule { network, effect, place: place.clone() };
-    AddressGate::new(allow.chain(deny).map(rule).collect())
+    AddressGate::new(allow.chain(deny).map(rule))
 }
 
 fn banned(networks: &[IpNet]) -> Bans {

@@ -127,7 +127,7 @@ fn line(room: &str, text: &str) {
 
 fn addresses_of(gate: &AddressGate) -> String {
     let listed = |effect: Effect| {
-        let rules = gate.rules().iter().filter(move |rule| rule.effect == effect);
+        let rules = gate.rules().filter(move |rule| rule.effect == effect);
         let mut shown: Vec<_> =
             rules.clone().take(SHOWN).map(|rule| rule.network.to_string()).collect();
         let more = rules.count().saturating_sub(shown.len());

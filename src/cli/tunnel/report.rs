@@ -72,9 +72,8 @@ fn users(gate: &CallerGate) -> String {
 }
 
 fn networks(gate: &AddressGate) -> String {
-    let mut shown: Vec<_> =
-        gate.rules().iter().take(SHOWN).map(|rule| rule.network.to_string()).collect();
-    let more = gate.rules().len().saturating_sub(shown.len());
+    let mut shown: Vec<_> = gate.rules().take(SHOWN).map(|rule| rule.network.to_string()).collect();
+    let more = gate.rules().count().saturating_sub(shown.len());
     if more > 0 {
         shown.push(format!("and {more} more"));
     }

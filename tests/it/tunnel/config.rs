@@ -93,7 +93,7 @@ fn what_is_written_is_what_the_tunnels_hold() {
         (Duration::from_secs(9), Duration::from_secs(3600))
     );
     let Callers::Networks(gate) = &two.callers else { panic!("no networks") };
-    assert_eq!(gate.rules()[0].network.to_string(), "10.20.0.0/16");
+    assert_eq!(gate.rules().next().unwrap().network.to_string(), "10.20.0.0/16");
 }
 
 #[tokio::test(flavor = "multi_thread")]
