@@ -3,6 +3,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::wildcard_imports,
     reason = "a benchmark that cannot be set up should stop there"
 )]
 

@@ -171,9 +171,12 @@ impl<T: Bits> Ranges<T> {
     /// How many bytes it holds on to.
     #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
-        size_of_val(self.starts.as_slice())
-            + size_of_val(self.rules.as_slice())
-            + size_of_val(self.index.as_slice())
+        let lists = [
+            size_of_val(self.starts.as_slice()),
+            size_of_val(self.rules.as_slice()),
+            size_of_val(self.index.as_slice()),
+        ];
+        lists.iter().sum()
     }
 
     fn build_index(&mut self) {

@@ -68,7 +68,7 @@ impl Rules {
     /// How many bytes it holds on to.
     #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
-        size_of_val(self.v4.as_slice()) + size_of_val(self.v6.as_slice())
+        size_of_val(self.v4.as_slice()).saturating_add(size_of_val(self.v6.as_slice()))
     }
 
     /// Every rule, the IPv4 ones first.

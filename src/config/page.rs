@@ -30,7 +30,7 @@ pub(super) fn read(
         effect: Effect::Allow,
         place: network.place,
     };
-    let allow = AddressGate::new(allow.into_iter().map(rule).collect());
+    let allow = AddressGate::new(allow.into_iter().map(rule));
     Some(PageSettings { listen: listen?, allow: Arc::new(allow), names: names?.into() })
 }
 

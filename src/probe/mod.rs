@@ -234,7 +234,7 @@ fn sources(target: IpAddr, service: &ServiceConfig, interfaces: &Interfaces) -> 
     let loopback = target.is_loopback() && target.is_ipv4();
     if loopback {
         sources.extend(usual.map(IpAddr::V4));
-        let rules = service.address.rules().iter().map(|rule| rule.network);
+        let rules = service.address.rules().map(|rule| rule.network);
         let identities = service.identity.rules().iter().filter_map(|rule| rule.from()).flatten();
         let balancers = service.balancers.networks().iter();
         let networks = rules.chain(identities.copied()).chain(balancers.copied());

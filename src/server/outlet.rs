@@ -70,7 +70,7 @@ pub(super) fn pages(config: &Config) -> impl Iterator<Item = &PageSettings> {
 /// Whether a page is read at the same place by the same readers.
 pub(super) fn is_same(one: Option<&PageSettings>, other: Option<&PageSettings>) -> bool {
     let meant = |settings: &PageSettings| {
-        let allow: Vec<_> = settings.allow.rules().iter().map(|rule| rule.network).collect();
+        let allow: Vec<_> = settings.allow.rules().map(|rule| rule.network).collect();
         (settings.listen.value, allow, Arc::clone(&settings.names))
     };
     one.map(meant) == other.map(meant)

@@ -213,7 +213,7 @@ fn networks(
             "listen on 127.0.0.1, [::1] or a unix socket; other machines are named in allow_from";
         return Err(unfit(what, remedy));
     }
-    from.filter(|gate| !gate.rules().next().is_none()).ok_or_else(|| {
+    from.filter(|gate| gate.rules().next().is_some()).ok_or_else(|| {
         let what = format!("other machines can reach {at}, and no network is allowed to");
         let remedy =
             "list in allow_from who may use the tunnel's certificate, or listen on 127.0.0.1";

@@ -90,6 +90,12 @@ impl Guard {
         }
     }
 
+    /// Reads what it says on standard error, and forgets it: more than a pipe holds would stop it.
+    pub(crate) fn ignore(&mut self) {
+        let mut stderr = self.child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    }
+
     /// Waits until it ends by itself, and says whether that was in order.
     pub(crate) fn ended(&mut self) -> bool {
         self.child.wait().unwrap().success()
@@ -101,7 +107,8 @@ impl Guard {
         let mut said = String::new();
         match (&mut self.stderr, self.child.stderr.take()) {
             (Some(stderr), _) => stderr.read_to_string(&mut said).unwrap(),
-            (None, stderr) => stderr.unwrap().read_to_string(&mut said).unwrap(),
+            (None, Some(mut stderr)) => stderr.read_to_string(&mut said).unwrap(),
+            (None, None) => 0,
         };
         assert!(self.child.wait().unwrap().success(), "{said}");
         said

@@ -49,7 +49,7 @@ fn every_valid_configuration_is_read_with_its_warnings() {
         assert!(warnings.iter().all(|one| one.severity() == Severity::Warning), "{file:?}");
         expect(&file.with_extension("warnings"), &shown(&warnings));
     }
-    assert_eq!(files.len(), 33, "files in the corpus");
+    assert_eq!(files.len(), 34, "files in the corpus");
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn what_is_written_is_what_the_rooms_hold() {
             "10.0.0.0/8 Allow x.toml:46:13",
             "10.1.0.0/16 Allow tests/config/lists/offices:2:1",
             "10.2.0.0/16 Allow tests/config/lists/offices:3:1",
+            "10.9.0.0/16 Deny x.toml:47:11",
             "fd00:1::/32 Allow tests/config/lists/offices:5:1",
-            "10.9.0.0/16 Deny x.toml:47:11"
         ]
     );
     let [rule, other] = service.identity.rules() else { panic!("not two rules") };

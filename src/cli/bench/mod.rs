@@ -1,30 +1,45 @@
 //! `doorward bench`: load one's own server, and see what it carries.
 
+mod backend;
+mod bulk;
+mod dial;
+mod flood;
 mod load;
 mod process;
+mod progress;
 mod report;
+mod words;
 
-use std::io::{IsTerminal, Write};
+use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use doorward::client::{Client, ClientError, ClientFiles, Target, server_name};
-use doorward::frame::FrameKind;
+use doorward::accept::{Descriptors, descriptors};
+use doorward::client::{ClientFiles, Target, server_name};
+use doorward::problem::Problem;
 use rustls::pki_types::ServerName;
 use tokio::net::lookup_host;
 
 use super::connect::Kind;
 use super::{Exit, screen};
+use backend::Backend;
+use bulk::Way;
+use dial::{Dial, Group};
 use load::Load;
 use process::Clock;
+use progress::Progress;
 use report::Measure;
+use words::Words;
 
 /// Load one's own server, and see what it carries.
 ///
-/// It measures full handshakes, the time of an echo, bulk, what idle connections weigh and what a flood of
-/// connections costs, one after the other. The service has to send every message back, as kind = "echo"
-/// does; its rate bounds what is measured. The client takes a part of the machine too: its share is shown.
+/// It measures full handshakes with and without a certificate, the time of an echo, bulk, what idle connections
+/// weigh and what a flood of connections costs, one after the other. The service has to send every message
+/// back, as kind = "echo" does, or forward to --backend; its frame table bounds what is measured, its rate
+/// above all. The client takes a part of the machine too: its share is shown.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server to load.
@@ -45,9 +60,21 @@ pub(super) struct Args {
     /// The name the server's certificate must hold, where it is not the host of --to.
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     server_name: Option<ServerName<'static>>,
+    /// Offer this key exchange alone.
+    #[arg(long, value_enum)]
+    group: Option<Group>,
     /// How messages are told apart; the service's frame table says which kind it speaks.
     #[arg(long, value_enum, default_value_t = Kind::LengthPrefixed)]
     frame: Kind,
+    /// How large each message of a bulk is, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 10, value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
+    message: u32,
+    /// Listen here as what the server forwards to; then bulk is measured each way too.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    backend: Option<SocketAddr>,
+    /// Measure these alone; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
     /// How long each measurement lasts.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
@@ -55,20 +82,46 @@ pub(super) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=256))]
     connections: u16,
     /// How many idle connections to weigh; 0 for none.
-    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=20_000))]
     idle: u16,
     /// The server's process on this machine: its processor time and memory are measured too.
     #[arg(long)]
     pid: Option<u32>,
-    /// Flood the server with connections from this address of this machine; may be given several times.
+    /// Flood the server with connections from this address of loopback; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
     flood_from: Vec<IpAddr>,
-    /// Load a server that is not on this machine. Whose server it is, is on your head.
+    /// Load a server that is not on this machine. Whose server it is, is on your head. Never with a flood.
     #[arg(long)]
     i_own_this_server: bool,
     /// One JSON object, for programs.
     #[arg(long)]
     json: bool,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Full handshakes, with and without a certificate.
+    Handshakes,
+    /// Small messages, one at a time.
+    Echo,
+    /// As many bytes as are taken.
+    Bulk,
+    /// Connections that say nothing.
+    Idle,
+    /// Connections without TLS.
+    Flood,
+}
+
+/// One measurement that is to be made.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Handshakes(usize),
+    RefusedHandshakes(usize),
+    Echo(usize),
+    Bulk(Way, usize),
+    Idle(usize),
+    Flood(IpAddr),
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -86,7 +139,15 @@ pub(super) fn run(args: &Args) -> Exit {
         }
         Err(failure) => {
             screen::tell(format_args!("doorward: {failure}"));
-            if matches!(failure, Failure::NotLocal(_)) { Exit::Usage } else { Exit::Failed }
+            match failure {
+                Failure::NotLocal(_) | Failure::NoLoopback => Exit::Usage,
+                Failure::TooManyIdle { .. }
+                | Failure::NoAddress(_)
+                | Failure::Files(_)
+                | Failure::Unusable(_)
+                | Failure::NoBackend(..)
+                | Failure::NoEcho(_) => Exit::Failed,
+            }
         }
     }
 }
@@ -99,47 +160,47 @@ enum Failure {
          add --i-own-this-server where it is yours"
     )]
     NotLocal(SocketAddr),
+    #[error("a flood goes over loopback alone, from its addresses to a server there")]
+    NoLoopback,
+    #[error(
+        "{idle} idle connections do not fit into the limit of {most} open files: raise it (ulimit -n), or give --idle"
+    )]
+    TooManyIdle { idle: u16, most: u64 },
     #[error("{0} has no address")]
     NoAddress(Target),
-    #[error(transparent)]
-    Client(#[from] ClientError),
+    #[error("{0}")]
+    Files(Box<Problem>),
+    #[error("the files of the client cannot be used: {0}")]
+    Unusable(rustls::Error),
+    #[error("nobody can listen at {0}: {1}")]
+    NoBackend(SocketAddr, io::Error),
     #[error("the server did not send a message back: {0}")]
-    NoEcho(ClientError),
+    NoEcho(io::Error),
 }
 
 async fn measure(args: &Args) -> Result<Vec<Measure>, Failure> {
     let at = address(&args.to, args.i_own_this_server).await?;
-    let load = Load {
-        client: client(args, at)?,
-        at,
-        kind: args.frame.kind(),
-        lasts: Duration::from_secs(args.seconds),
-        clock: Clock::of(args.pid),
-    };
-    load.try_once().await?;
-    let many = usize::from(args.connections);
+    let floods = args.flood_from.iter().chain([&at.ip()]).all(|ip| ip.to_canonical().is_loopback());
+    if !args.flood_from.is_empty() && !floods {
+        return Err(Failure::NoLoopback);
+    }
+    // The client holds as many connections as the server, and twice as many as a backend.
+    let each = if args.backend.is_some() { 2 } else { 1 };
+    let held = u64::from(args.idle).saturating_mul(each).saturating_add(BESIDES);
+    if let Descriptors::Limited(most) = descriptors()
+        && held > most
+    {
+        return Err(Failure::TooManyIdle { idle: args.idle, most });
+    }
+    let load = load(args, at).await?;
+    load.try_once().await.map_err(Failure::NoEcho)?;
+    let steps = args.steps();
+    let mut progress = Progress::of(steps.len());
     let mut measures = Vec::new();
-    for connections in [1, many] {
-        progress(args, "handshakes", connections);
-        measures.push(load.handshakes(connections).await);
+    for step in steps {
+        progress.next(&step);
+        measures.push(step.take(&load).await.named(step.to_string()));
     }
-    for connections in [1, MANY_ECHOES] {
-        progress(args, "echo", connections);
-        measures.push(load.echo(connections).await);
-    }
-    for connections in [1, many] {
-        progress(args, "bulk", connections);
-        measures.push(load.bulk(connections).await);
-    }
-    if args.idle > 0 {
-        progress(args, "idle", args.idle.into());
-        measures.push(load.idle(args.idle.into()).await);
-    }
-    for from in args.flood_from.iter().take(MOST_FLOODS) {
-        progress(args, &format!("flood from {from}"), many);
-        measures.push(load.flood(*from, many).await);
-    }
-    clear_progress();
     Ok(measures)
 }
 
@@ -155,7 +216,7 @@ async fn address(to: &Target, is_owned: bool) -> Result<SocketAddr, Failure> {
     }
 }
 
-fn client(args: &Args, at: SocketAddr) -> Result<Client, Failure> {
+async fn load(args: &Args, at: SocketAddr) -> Result<Load, Failure> {
     let own = PathBuf::from("certs/client").join(&args.who);
     let files = ClientFiles {
         trust: args.trust.clone(),
@@ -163,32 +224,73 @@ fn client(args: &Args, at: SocketAddr) -> Result<Client, Failure> {
         key: args.key.clone().unwrap_or_else(|| own.join("key.pem")),
     };
     let name = args.server_name.clone().unwrap_or_else(|| args.to.server_name().clone());
-    let target = at.to_string().parse().map_err(|_| Failure::NoAddress(args.to.clone()))?;
-    Ok(Client::new(target, &files)?.expecting(name).speaking(args.frame.kind())?)
+    let dial = Arc::new(Dial::new(at, name, &files, args.group)?);
+    let size = usize::try_from(args.message).unwrap_or(usize::MAX);
+    let words = Words { kind: args.frame.kind(), size };
+    let backend = match args.backend {
+        None => None,
+        Some(here) => {
+            let backend = Backend::at(here, words).await;
+            Some(Arc::new(backend.map_err(|error| Failure::NoBackend(here, error))?))
+        }
+    };
+    let (lasts, clock) = (Duration::from_secs(args.seconds), Clock::of(args.pid));
+    Ok(Load { dial, words, lasts, clock, backend })
 }
 
-/// A message of so many bytes that every kind of frame and text lets pass.
-fn message(kind: FrameKind, size: usize) -> Vec<u8> {
-    match kind {
-        FrameKind::JsonLines => format!("\"{}\"", "x".repeat(size.saturating_sub(2))).into_bytes(),
-        FrameKind::LengthPrefixed { .. } | FrameKind::Lines | FrameKind::Raw => vec![b'x'; size],
+impl Args {
+    fn steps(&self) -> Vec<Step> {
+        let many = usize::from(self.connections);
+        let is_wanted = |part| self.only.is_empty() || self.only.contains(&part);
+        let mut steps = Vec::new();
+        if is_wanted(Part::Handshakes) {
+            steps.extend([1, many].map(Step::Handshakes));
+            steps.extend([1, many].map(Step::RefusedHandshakes));
+        }
+        if is_wanted(Part::Echo) {
+            steps.extend([1, MANY_ECHOES].map(Step::Echo));
+        }
+        if is_wanted(Part::Bulk) {
+            let ways: &[Way] = match self.backend {
+                Some(_) => &[Way::Up, Way::Down, Way::Both],
+                None => &[Way::Both],
+            };
+            let each = |way: &Way| [Step::Bulk(*way, 1), Step::Bulk(*way, many)];
+            steps.extend(ways.iter().flat_map(each));
+        }
+        if is_wanted(Part::Idle) && self.idle > 0 {
+            steps.push(Step::Idle(self.idle.into()));
+        }
+        if is_wanted(Part::Flood) {
+            steps.extend(self.flood_from.iter().take(MOST_FLOODS).copied().map(Step::Flood));
+        }
+        steps
     }
 }
 
-/// What is measured now, where somebody may be watching.
-fn progress(args: &Args, what: &str, connections: usize) {
-    let mut screen = std::io::stderr().lock();
-    if screen.is_terminal() && !args.json {
-        drop(write!(screen, "\r\x1b[2K{what}, {connections} at once, {} s ...", args.seconds));
-        drop(screen.flush());
+impl Step {
+    async fn take(self, load: &Load) -> Measure {
+        match self {
+            Self::Handshakes(at_once) => load.handshakes(at_once).await,
+            Self::RefusedHandshakes(at_once) => load.refused_handshakes(at_once).await,
+            Self::Echo(at_once) => load.echo(at_once).await,
+            Self::Bulk(way, connections) => load.bulk(way, connections).await,
+            Self::Idle(count) => load.idle(count).await,
+            Self::Flood(from) => load.flood(from).await,
+        }
     }
 }
 
-fn clear_progress() {
-    let mut screen = std::io::stderr().lock();
-    if screen.is_terminal() {
-        drop(write!(screen, "\r\x1b[2K"));
-        drop(screen.flush());
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handshakes(_) => f.write_str("handshake and echo"),
+            Self::RefusedHandshakes(_) => f.write_str("handshake, no certificate"),
+            Self::Echo(_) => f.write_str("echo of 32 bytes"),
+            Self::Bulk(way, _) => way.fmt(f),
+            Self::Idle(_) => f.write_str("idle connections"),
+            Self::Flood(from) => write!(f, "flood from {from}"),
+        }
     }
 }
 
@@ -196,3 +298,5 @@ fn clear_progress() {
 const MANY_ECHOES: usize = 64;
 /// One listed and one refused address say it all; each takes its time.
 const MOST_FLOODS: usize = 8;
+/// Files that are open beside the idle connections.
+const BESIDES: u64 = 64;

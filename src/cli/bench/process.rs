@@ -30,6 +30,13 @@ pub(super) struct Spent {
     pub(super) server_cpu_microseconds: Option<u64>,
 }
 
+impl Spent {
+    /// The share of one core that the server took, in percent.
+    pub(super) fn server_cpu_percent(self) -> Option<u64> {
+        self.server_cpu_microseconds?.checked_div(self.milliseconds.checked_mul(10)?)
+    }
+}
+
 impl Clock {
     /// A clock that also watches this process.
     pub(super) fn of(server: Option<u32>) -> Self {
@@ -89,15 +96,15 @@ fn own_time() -> Option<Duration> {
     None
 }
 
-/// The time that all threads of a process have had, where the system tells it so exactly (Linux).
+/// The time that a process has had, with all threads it ever had, where the system tells (proc(5)).
 fn time_of(process: u32) -> Option<Duration> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
-    let mut sum: u64 = 0;
-    for thread in threads.flatten() {
-        // A thread that ended meanwhile is missing; the others still count.
-        let Ok(times) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-        let nanoseconds: u64 = times.split_whitespace().next()?.parse().ok()?;
-        sum = sum.checked_add(nanoseconds)?;
-    }
-    Some(Duration::from_nanos(sum))
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before may hold anything; after its bracket the times are the 12th and the 13th field.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()?.checked_add(times.next()?.ok()?)?;
+    ticks.checked_mul(MILLISECONDS_A_TICK).map(Duration::from_millis)
 }
+
+/// `USER_HZ` is 100 wherever Linux runs that we build for.
+const MILLISECONDS_A_TICK: u64 = 10;
