@@ -1,4 +1,4 @@
-//! How the server is reached: TLS as any client of it has it, at no more cost than that must have.
+//! How the server is reached: TLS as any client of it has it, at no more cost than that must have; or without any.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,18 +20,22 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::Failure;
 
-/// A connection to the server, encrypted.
-pub(super) type Stream = TlsStream<Socket>;
+/// A connection to the server, encrypted or not.
+pub(super) type Stream = Either<TlsStream<Socket>, TcpStream>;
 
-/// The server, and the two ways to come to it.
+/// The server, and how to come to it.
 pub(super) struct Dial {
     pub(super) at: SocketAddr,
-    name: ServerName<'static>,
-    known: TlsConnector,
-    unknown: TlsConnector,
+    way: Way,
+}
+
+enum Way {
+    Plain,
+    Tls { name: ServerName<'static>, known: Box<TlsConnector>, unknown: Box<TlsConnector> },
 }
 
 /// The key exchange that is offered.
@@ -44,6 +48,11 @@ pub(super) enum Group {
 }
 
 impl Dial {
+    /// To a server that speaks no TLS.
+    pub(super) fn plain(at: SocketAddr) -> Self {
+        Self { at, way: Way::Plain }
+    }
+
     /// Reads the files.
     pub(super) fn new(
         at: SocketAddr,
@@ -75,28 +84,43 @@ impl Dial {
         let [known, unknown] = [known, unknown].map(|mut config| {
             // Only whole handshakes are measured.
             config.resumption = Resumption::disabled();
-            TlsConnector::from(Arc::new(config))
+            Box::new(TlsConnector::from(Arc::new(config)))
         });
-        Ok(Self { at, name, known, unknown })
+        Ok(Self { at, way: Way::Tls { name, known, unknown } })
     }
 
     /// A connection with the client's certificate.
     pub(super) async fn enter(&self) -> io::Result<Stream> {
-        self.shake_hands(&self.known).await
+        match &self.way {
+            Way::Plain => within(DEADLINE, self.connect()).await.map(Either::Right),
+            Way::Tls { name, known, .. } => self.shake_hands(name, known).await,
+        }
     }
 
     /// A connection without one. In TLS 1.3 the server says what it thinks of that later.
     pub(super) async fn enter_unknown(&self) -> io::Result<Stream> {
-        self.shake_hands(&self.unknown).await
+        match &self.way {
+            Way::Plain => within(DEADLINE, self.connect()).await.map(Either::Right),
+            Way::Tls { name, unknown, .. } => self.shake_hands(name, unknown).await,
+        }
     }
 
-    async fn shake_hands(&self, connector: &TlsConnector) -> io::Result<Stream> {
+    async fn shake_hands(
+        &self,
+        name: &ServerName<'static>,
+        connector: &TlsConnector,
+    ) -> io::Result<Stream> {
         let entering = async {
-            let tcp = TcpStream::connect(self.at).await?;
-            tcp.set_nodelay(true)?;
-            connector.connect(self.name.clone(), Socket::new(tcp)).await
+            let tcp = self.connect().await?;
+            connector.connect(name.clone(), Socket::new(tcp)).await
         };
-        within(DEADLINE, entering).await
+        within(DEADLINE, entering).await.map(Either::Left)
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let tcp = TcpStream::connect(self.at).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
     }
 }
 

@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// Offer this key exchange alone.
     #[arg(long, value_enum)]
     group: Option<Group>,
+    /// Speak no TLS: what a plain relay carries is what no guard can exceed.
+    #[arg(long, conflicts_with_all = ["trust", "who", "certificate", "server_name", "group"])]
+    plain: bool,
     /// How messages are told apart; the service's frame table says which kind it speaks.
     #[arg(long, value_enum, default_value_t = Kind::LengthPrefixed)]
     frame: Kind,
@@ -116,6 +119,7 @@ enum Part {
 /// One measurement that is to be made.
 #[derive(Clone, Copy, Debug)]
 enum Step {
+    Connections(usize),
     Handshakes(usize),
     RefusedHandshakes(usize),
     Echo(usize),
@@ -224,7 +228,8 @@ async fn load(args: &Args, at: SocketAddr) -> Result<Load, Failure> {
         key: args.key.clone().unwrap_or_else(|| own.join("key.pem")),
     };
     let name = args.server_name.clone().unwrap_or_else(|| args.to.server_name().clone());
-    let dial = Arc::new(Dial::new(at, name, &files, args.group)?);
+    let dial = if args.plain { Dial::plain(at) } else { Dial::new(at, name, &files, args.group)? };
+    let dial = Arc::new(dial);
     let size = usize::try_from(args.message).unwrap_or(usize::MAX);
     let words = Words { kind: args.frame.kind(), size };
     let backend = match args.backend {
@@ -243,7 +248,9 @@ impl Args {
         let many = usize::from(self.connections);
         let is_wanted = |part| self.only.is_empty() || self.only.contains(&part);
         let mut steps = Vec::new();
-        if is_wanted(Part::Handshakes) {
+        if is_wanted(Part::Handshakes) && self.plain {
+            steps.extend([1, many].map(Step::Connections));
+        } else if is_wanted(Part::Handshakes) {
             steps.extend([1, many].map(Step::Handshakes));
             steps.extend([1, many].map(Step::RefusedHandshakes));
         }
@@ -271,7 +278,9 @@ impl Args {
 impl Step {
     async fn take(self, load: &Load) -> Measure {
         match self {
-            Self::Handshakes(at_once) => load.handshakes(at_once).await,
+            Self::Connections(at_once) | Self::Handshakes(at_once) => {
+                load.handshakes(at_once).await
+            }
             Self::RefusedHandshakes(at_once) => load.refused_handshakes(at_once).await,
             Self::Echo(at_once) => load.echo(at_once).await,
             Self::Bulk(way, connections) => load.bulk(way, connections).await,
@@ -284,6 +293,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connections(_) => f.write_str("connection and echo"),
             Self::Handshakes(_) => f.write_str("handshake and echo"),
             Self::RefusedHandshakes(_) => f.write_str("handshake, no certificate"),
             Self::Echo(_) => f.write_str("echo of 32 bytes"),

@@ -284,7 +284,7 @@ function drawLists({ status, open }) {
     const left = one.days_left === null ? "✗ ended" : `${late ? "! " : ""}${one.days_left}`;
     return { late, cells: [one.what, one.name, left] };
   }), "Nothing here ends.");
-  const doors = status.listeners.map((door) => `${door.service}: ${door.exposure}`);
+  const doors = status.listeners.map((door) => `${door.service}: ${door.exposure}${door.filtered ? "; the kernel drops whoever may not knock, uncounted" : ""}`);
   if (by("doors").dataset.drawn !== doors.join()) {
     by("doors").dataset.drawn = doors.join();
     by("doors").replaceChildren(...doors.map((text) => make("li", text)));
