@@ -100,7 +100,7 @@ class Doorward(Contender):
         text = (
             '[address]\nallow = ["127.0.0.1"]\nkernel = "' + self.kernel + '"\n'
             '[handshake]\ncertificate = "{chain}"\nkey = "{key}"\nclients = "{trust}"\ncrl = "{crl}"\n'
-            "[accept]\nstrangers = 4096\nper_source = 4096\nmembers = 12000\n"
+            "[accept]\nstrangers = 4096\nper_source = 4096\nmembers = 8000\n"
             '[[service]]\nname = "bench"\nlisten = "127.0.0.1:{port}"\nkind = "forward"\nto = "127.0.0.1:{backend}"\n'
             '[[service.identity]]\npermit = ["dns:alice.client.internal"]\n'
             '[service.frame]\nkind = "' + self.kind + '"\n' + self.rest
@@ -113,7 +113,8 @@ class DoorwardFiltered(Doorward):
 
 
 class DoorwardFrames(Doorward):
-    kind, frame, rest = "length-prefixed", "length-prefixed", 'rate = "1000000/s"\nburst = 1000000\nanswers = true\n'
+    kind, frame = "length-prefixed", "length-prefixed"
+    rest = 'answers = "checked"\nrate = "1000000/s"\nburst = 1000000\n'
 
 
 class Haproxy(Contender):
@@ -125,9 +126,9 @@ class Haproxy(Contender):
         files = self.files()
         (self.here / "both.pem").write_bytes(files["chain"].read_bytes() + files["key"].read_bytes())
         text = (
-            "global\n nbthread 1\n maxconn 13000\n tune.ssl.cachesize 0\n" + self.tuning +
+            "global\n nbthread 1\n maxconn 9000\n tune.ssl.cachesize 0\n" + self.tuning +
             "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
-            "frontend f\n bind 127.0.0.1:{port} " + self.tls + "\n maxconn 12500\n"
+            "frontend f\n bind 127.0.0.1:{port} " + self.tls + "\n maxconn 8500\n"
             " tcp-request connection reject if !{{ src 127.0.0.1 }}\n default_backend b\n"
             "backend b\n server s 127.0.0.1:{backend}\n"
         )
@@ -149,8 +150,8 @@ class Nginx(Contender):
     def command(self):
         text = (
             "daemon off;\nmaster_process off;\nworker_processes 1;\npid {here}/pid;\nerror_log stderr error;\n"
-            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nworker_rlimit_nofile 65536;\n"
-            "events {{ worker_connections 30000; }}\n"
+            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nworker_rlimit_nofile 20000;\n"
+            "events {{ worker_connections 18000; }}\n"
             "stream {{ server {{ listen 127.0.0.1:{port} ssl; allow 127.0.0.1; deny all; proxy_pass 127.0.0.1:{backend};\n"
             "ssl_certificate {chain}; ssl_certificate_key {key}; ssl_client_certificate {trust}; ssl_verify_client on;\n"
             "ssl_crl {crl}; ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;\n" + self.tuning + "}} }}\n"
@@ -235,11 +236,15 @@ def keep(lines, measures, mark):
             lines[f"connections a second{at}"] = measure["per_second"]
             lines[f"CPU a connection, µs{at}"] = per(measure, measure["done"])
         elif what.startswith("bulk"):
-            lines[f"{what}, MB/s{at}"] = measure["bytes_per_second"] / 1e6
+            rate, spent = measure["bytes_per_second"], measure["server_cpu_microseconds"] / measure["milliseconds"] / 1000
+            lines[f"{what}, MB/s{at}"] = rate / 1e6
+            # What one core carries, also where the client could not ask for more.
+            lines[f"{what}, MB a CPU second{at}"] = rate / 1e6 / spent
         elif what.startswith("echo"):
             times = measure["microseconds"]
             lines[f"echo p50, µs{at}"], lines[f"echo p99, µs{at}"] = times["p50"], times["p99"]
             lines[f"echoes a second{at}"] = measure["per_second"]
+            lines[f"CPU an echo, µs{at}"] = per(measure, measure["done"])
 
 
 def table(rounds, names):

@@ -17,7 +17,7 @@ use crate::place::Place;
 use crate::refusal::{Refusal, Refused};
 
 pub use bans::{Ban, BanList, BannedBy, Bans};
-pub use list::parse_list;
+pub use list::{parse_list, twins};
 use ranges::{Deciding, Ranges};
 use rules::Rules;
 

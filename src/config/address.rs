@@ -128,19 +128,13 @@ fn network(entry: &Entry<'_>) -> Option<Written<IpNet>> {
 
 /// Reports every network that is in the list already; whether there was none.
 fn without_twins(document: &Document<'_>, list: &[Written<IpNet>]) -> bool {
-    let mut seen = BTreeMap::new();
-    let mut is_unique = true;
-    for Written { value, place } in list {
-        let first = *seen.entry(value).or_insert(place);
-        if first == place {
-            continue;
-        }
-        is_unique = false;
-        let message = format!("{value} is listed twice, first at {first}");
+    let twins = address::twins(list);
+    for (first, again) in &twins {
+        let message = format!("{} is listed twice, first at {}", again.value, first.place);
         let problem = Problem::error(Fault::AddressDuplicate, message, "remove one of the two");
-        document.report(problem.at(place));
+        document.report(problem.at(&again.place));
     }
-    is_unique
+    twins.is_empty()
 }
 
 fn warn_of_contradictions(
@@ -148,9 +142,15 @@ fn warn_of_contradictions(
     allow: &[Written<IpNet>],
     deny: &[Written<IpNet>],
 ) {
-    let allowed: BTreeMap<_, _> = allow.iter().map(|one| (one.value, &one.place)).collect();
+    let mut denied: BTreeMap<_, Option<&Place>> =
+        deny.iter().map(|one| (one.value, None)).collect();
+    for one in allow {
+        if let Some(allowed) = denied.get_mut(&one.value) {
+            *allowed = Some(&one.place);
+        }
+    }
     for Written { value, place } in deny {
-        if let Some(first) = allowed.get(value) {
+        if let Some(Some(first)) = denied.get(value) {
             let message = format!("{value} is denied here and allowed at {first}; deny wins");
             let problem = Problem::warning(
                 Fault::AddressDuplicate,
@@ -162,7 +162,7 @@ fn warn_of_contradictions(
     }
 }
 
-fn rules(allow: &[Written<IpNet>], deny: &[Written<IpNet>]) -> Vec<NetworkRule> {
+fn rules(allow: &[Written<IpNet>], deny: &[Written<IpNet>]) -> impl Iterator<Item = NetworkRule> {
     let rule = |effect| {
         move |one: &Written<IpNet>| NetworkRule {
             network: one.value,
@@ -170,7 +170,7 @@ fn rules(allow: &[Written<IpNet>], deny: &[Written<IpNet>]) -> Vec<NetworkRule> 
             place: one.place.clone(),
         }
     };
-    allow.iter().map(rule(Effect::Allow)).chain(deny.iter().map(rule(Effect::Deny))).collect()
+    allow.iter().map(rule(Effect::Allow)).chain(deny.iter().map(rule(Effect::Deny)))
 }
 
 /// The networks of a list file; a list with one bad line is no list.
