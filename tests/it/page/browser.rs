@@ -16,17 +16,8 @@ pub(super) struct Browser {
 
 impl Browser {
     pub(super) fn open() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(driver.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
-        let line = lines.into_iter().find(|line| line.contains("successfully on port ")).unwrap();
-        let port = line.rsplit("on port ").next().unwrap();
-        let port: u16 = port.trim_end_matches('.').parse().unwrap();
-        let at = SocketAddr::from(([127, 0, 0, 1], port));
+        // It takes a free port of one family, and ends where that is not free in the other too.
+        let (driver, at) = (0..50).find_map(|_| start()).expect("chromedriver does not start");
         let mut browser = Self { driver, at, session: String::new() };
         let arguments =
             ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
@@ -111,6 +102,20 @@ impl Drop for Browser {
         drop(self.driver.kill());
         drop(self.driver.wait());
     }
+}
+
+fn start() -> Option<(Child, SocketAddr)> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut driver = command.spawn().unwrap();
+    let lines = BufReader::new(driver.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
+    let line = lines.into_iter().find(|line| line.contains("successfully on port "));
+    let Some(line) = line else {
+        driver.wait().unwrap();
+        return None;
+    };
+    let port: u16 = line.rsplit("on port ").next().unwrap().trim_end_matches('.').parse().unwrap();
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port))))
 }
 
 /// The driver keeps a connection open whatever it is asked.
