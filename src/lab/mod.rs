@@ -11,6 +11,7 @@ pub(crate) mod catalogue;
 pub(crate) mod check;
 pub(crate) mod door;
 mod exercises;
+pub(crate) mod frames;
 mod guest;
 pub(crate) mod home;
 mod host;

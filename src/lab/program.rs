@@ -84,6 +84,14 @@ impl Program {
         status
     }
 
+    /// The most address space it ever had, in MiB; none where the system does not say.
+    pub(crate) fn most_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
+        let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+        kibibytes.checked_div(1024)
+    }
+
     /// For how long it has been running, or ran.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()

@@ -16,7 +16,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{talk, triage};
+use crate::lab::{frames, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -74,6 +74,9 @@ enum Verb {
     /// The small server of some exercises, as its file says.
     #[command(hide = true)]
     Door(DoorArgs),
+    /// The small server of exercise 19, as its file says.
+    #[command(hide = true)]
+    Frames(DoorArgs),
     /// The small client of some exercises, as its file says.
     #[command(hide = true)]
     Talk(TalkArgs),
@@ -114,6 +117,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::Doctor(args)) => Ok(overview::doctor(args)),
         Some(Verb::Author(args)) => author::run(args),
         Some(Verb::Door(args)) => return own(in_runtime(door::open(&args.file)).flatten()),
+        Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());
         }

@@ -5,6 +5,7 @@ mod e05;
 mod e10;
 mod e11;
 mod e14;
+mod e19;
 
 use super::seed::Seed;
 use super::stage::{Stage, Stop};
@@ -22,6 +23,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
         "10" => e10::examine(stage).await,
         "11" => e11::examine(stage).await,
         "14" => e14::examine(stage).await,
+        "19" => e19::examine(stage).await,
         other => Err(Stop::machine(format!("this program has no check named {other}"))),
     }
 }
