@@ -82,9 +82,17 @@ impl Office {
 /// # Errors
 /// [`Stop::Machine`], which would be a mistake of this program.
 pub(crate) fn server_draft(name: &str) -> Result<Draft, Stop> {
+    server_draft_with(&[RawName::Dns(name.as_bytes().to_vec())], name)
+}
+
+/// The draft of a server's certificate with these names and this common name.
+///
+/// # Errors
+/// [`Stop::Machine`], which would be a mistake of this program.
+pub(crate) fn server_draft_with(names: &[RawName], common_name: &str) -> Result<Draft, Stop> {
     let host = "localhost".parse().map_err(failed)?;
     let draft = Draft::server(&[host]).map_err(failed)?;
-    Ok(draft.names(&[RawName::Dns(name.as_bytes().to_vec())]).common_name(name.as_bytes()))
+    Ok(draft.names(names).common_name(common_name.as_bytes()))
 }
 
 /// The same of a client's.

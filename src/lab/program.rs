@@ -19,6 +19,8 @@ use super::stage::Stop;
 pub(crate) struct Program {
     child: Child,
     group: Option<u32>,
+    /// Whether it is this program.
+    is_own: bool,
     started: Instant,
     output: Arc<Said>,
     errors: Arc<Said>,
@@ -42,6 +44,7 @@ impl Program {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| Stop::yours(format!("[run] {role} in lab.toml names no program")))?;
+        let is_own = program == "doorward";
         let path = match program.as_str() {
             "doorward" => std::env::current_exe().map_err(Stop::machine)?,
             other => other.into(),
@@ -64,7 +67,7 @@ impl Program {
         let output = listen(child.stdout.take());
         let errors = listen(child.stderr.take());
         let (group, started) = (child.id(), Instant::now());
-        Ok(Self { child, group, started, output, errors })
+        Ok(Self { child, group, is_own, started, output, errors })
     }
 
     /// Closes its standard input.
@@ -107,12 +110,21 @@ impl Program {
         self.errors.text()
     }
 
-    /// Both, as they may be shown, at most its last two lines.
+    /// What it said of its end, as it may be shown: the line that tells most, or its last two.
     pub(crate) fn last_words(&self) -> String {
         let all = format!("{}{}", self.said(), self.complained());
         let lines: Vec<_> = all.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default().join(" / ");
-        PeerText::escaped(last.as_bytes()).chars().take(300).collect()
+        let last = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default();
+        let telling = if self.is_own {
+            // Doorward says first what is wrong, and then what is unwise.
+            lines.iter().find(|line| !line.contains(" warning: "))
+        } else {
+            // Most languages say it at the end, some with their own name or a trace behind it.
+            let is_trace = |line: &str| line.trim_start().starts_with("at ");
+            lines.iter().rfind(|line| line.contains("rror") && !is_trace(line))
+        };
+        let words = telling.map_or_else(|| last.join(" / "), |line| line.trim().to_owned());
+        PeerText::escaped(words.as_bytes()).chars().take(300).collect()
     }
 
     /// Waits until its standard output satisfies `wanted`, no longer than `limit`.

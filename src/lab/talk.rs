@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use doorward::handshake::provider;
+use doorward::handshake::{Presented, provider};
 use doorward::peer::PeerText;
 use doorward::pki::keyfile::{read_chain, read_key};
 use rustls::client::WebPkiServerVerifier;
@@ -70,6 +70,10 @@ enum Verify {
     ThisCertificate,
     /// Whether the name occurs somewhere in the certificate's names.
     ChainAndPartOfName,
+    /// Whether the name is the subject's common name.
+    ChainAndCommonName,
+    /// As `chain-and-name`, with a `*` that stands for any number of labels.
+    ChainAndAnyDepth,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -177,6 +181,10 @@ fn verifier(tls: &Tls) -> Result<Arc<dyn ServerCertVerifier>, String> {
         Verify::ChainAndName => strict(tls)?,
         Verify::Chain => Arc::new(Loose { strict: strict(tls)?, names: Names::Any }),
         Verify::ChainAndPartOfName => Arc::new(Loose { strict: strict(tls)?, names: Names::Part }),
+        Verify::ChainAndCommonName => {
+            Arc::new(Loose { strict: strict(tls)?, names: Names::Common })
+        }
+        Verify::ChainAndAnyDepth => Arc::new(Loose { strict: strict(tls)?, names: Names::Deep }),
         Verify::ThisCertificate => {
             let mut known = Vec::new();
             for file in &tls.trust {
@@ -205,6 +213,30 @@ enum Names {
     Any,
     /// One that the wanted name occurs in.
     Part,
+    /// The subject's common name.
+    Common,
+    /// One whose `*` stands for any number of labels.
+    Deep,
+}
+
+impl Names {
+    fn fit(self, leaf: &CertificateDer<'_>, wanted: &str) -> bool {
+        let held = |is_it: &dyn Fn(&str) -> bool| {
+            let presented = Presented::read(leaf);
+            presented.is_ok_and(|read| read.names().iter().any(|name| is_it(&name.to_string())))
+        };
+        match self {
+            Self::Any => true,
+            Self::Part => {
+                let wanted = wanted.as_bytes();
+                leaf.windows(wanted.len().max(1)).any(|bytes| bytes == wanted)
+            }
+            Self::Common => held(&|name| name.strip_prefix("cn:") == Some(wanted)),
+            Self::Deep => {
+                held(&|name| name.strip_prefix("dns:*").is_some_and(|end| wanted.ends_with(end)))
+            }
+        }
+    }
 }
 
 /// Looks at the chain, and is content with a wrong name.
@@ -230,15 +262,11 @@ impl ServerCertVerifier for Loose {
         else {
             return verdict;
         };
-        let found = match self.names {
-            Names::Any => true,
-            Names::Part => {
-                let wanted = name.to_str();
-                let wanted = wanted.as_bytes();
-                leaf.windows(wanted.len().max(1)).any(|bytes| bytes == wanted)
-            }
-        };
-        if found { Ok(ServerCertVerified::assertion()) } else { verdict }
+        if self.names.fit(leaf, &name.to_str()) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            verdict
+        }
     }
 
     fn verify_tls12_signature(

@@ -2,10 +2,14 @@
 
 mod e03;
 mod e05;
+mod e07;
 mod e10;
 mod e11;
+mod e12;
 mod e14;
+mod e15;
 mod e19;
+mod exam;
 
 use super::seed::Seed;
 use super::stage::{Stage, Stop};
@@ -20,9 +24,12 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
     match check {
         "03" => e03::examine(stage).await,
         "05" => e05::examine(stage).await,
+        "07" => e07::examine(stage).await,
         "10" => e10::examine(stage).await,
         "11" => e11::examine(stage).await,
+        "12" => e12::examine(stage).await,
         "14" => e14::examine(stage).await,
+        "15" => e15::examine(stage).await,
         "19" => e19::examine(stage).await,
         other => Err(Stop::machine(format!("this program has no check named {other}"))),
     }
@@ -30,6 +37,8 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
 
 /// What an exercise adds to the learner's variant.
 pub(crate) fn vary(check: &str, variant: Variant, seed: &Seed) -> Variant {
-    let _: (&str, &Seed) = (check, seed);
-    variant
+    match check {
+        "07" => e07::vary(variant, seed),
+        _ => variant,
+    }
 }
