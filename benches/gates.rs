@@ -285,3 +285,46 @@ mod frame {
         decode(bencher, FrameKind::JsonLines, Text::Utf8, text.as_bytes());
     }
 }
+
+/// The public-key operations that no server gets around in a full handshake with a client certificate.
+mod crypto {
+    use super::*;
+    use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
+        UnparsedPublicKey as Verifier,
+    };
+
+    #[divan::bench]
+    fn x25519_key_and_agreement(bencher: Bencher<'_, '_>) {
+        let random = SystemRandom::new();
+        let fresh = || EphemeralPrivateKey::generate(&X25519, &random).unwrap();
+        let peer = fresh().compute_public_key().unwrap();
+        bencher.bench_local(|| {
+            let own = fresh();
+            let public = own.compute_public_key().unwrap();
+            let peer = UnparsedPublicKey::new(&X25519, peer.as_ref());
+            agree_ephemeral(own, peer, (), |secret| Ok(secret.len())).unwrap();
+            public
+        });
+    }
+
+    fn signer() -> EcdsaKeyPair {
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap()
+    }
+
+    #[divan::bench]
+    fn p256_sign(bencher: Bencher<'_, '_>) {
+        let (signer, random) = (signer(), SystemRandom::new());
+        bencher.bench_local(|| signer.sign(&random, black_box(&[7; 130])).is_ok());
+    }
+
+    #[divan::bench]
+    fn p256_verify(bencher: Bencher<'_, '_>) {
+        let signer = signer();
+        let signature = signer.sign(&SystemRandom::new(), &[7; 130]).unwrap();
+        let verifier = Verifier::new(&ECDSA_P256_SHA256_ASN1, signer.public_key().as_ref());
+        bencher.bench_local(|| verifier.verify(black_box(&[7; 130]), signature.as_ref()).is_ok());
+    }
+}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Doorward beside its peers on one machine: benches/compare/run.sh [--rounds N] [--seconds N] [--idle N]
-# [--only NAME,…] [--markdown FILE] [--json FILE]. Everything stays on loopback. With the defaults it takes a quarter
-# of an hour, and wants a machine on which nothing else runs, with two cores at least.
+# [--only NAME,…] [--markdown FILE] [--json FILE]. Everything stays on loopback. With the defaults it takes ten
+# minutes, and wants a machine on which nothing else runs, with two cores at least.
 set -eu
 cd "$(dirname "$0")/../.."
 want() {
