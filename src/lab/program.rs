@@ -115,9 +115,11 @@ impl Program {
         let all = format!("{}{}", self.said(), self.complained());
         let lines: Vec<_> = all.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default();
-        let telling = if self.is_own {
+        let telling = if last.iter().any(|line| line.starts_with("doorward does not start")) {
             // Doorward says first what is wrong, and then what is unwise.
             lines.iter().find(|line| !line.contains(" warning: "))
+        } else if self.is_own {
+            None
         } else {
             // Most languages say it at the end, some with their own name or a trace behind it.
             let is_trace = |line: &str| line.trim_start().starts_with("at ");

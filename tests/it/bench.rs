@@ -28,7 +28,7 @@ fn a_server_is_measured_from_every_side() {
     let set = Set::new();
     let tables = set.tables("").replace("\"127.0.0.0/8\", \"::1\"", "\"127.0.0.1\"");
     let tables = tables.replace("[handshake]", "kernel = \"all\"\n[handshake]");
-    let fast = "[service.frame]\nrate = \"10000/s\"\nburst = 10000\n";
+    let fast = "[service.frame]\nrate = \"1000000/s\"\nburst = 1000000\n";
     let mut guard = Guard::start(&set, &format!("{tables}{ALICE}{fast}"));
     guard.ignore();
     let (to, pid) = (guard.address().to_string(), guard.id().to_string());
