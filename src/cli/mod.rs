@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod certs;
 mod check;
+mod class;
 mod connect;
 mod explain;
 mod probe;
@@ -52,6 +53,7 @@ enum Verb {
     Top(top::Args),
     Probe(probe::Args),
     Lab(lab::Args),
+    Class(class::Args),
     /// Watch over one program; doorward runs this by itself.
     #[command(name = doorward::service::run::KEEP_PROGRAM, hide = true)]
     KeepProgram(keep::Args),
@@ -101,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Probe(args) => probe::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Class(args) => class::run(&args),
         // It ends as its program does, which is no exit code of ours.
         Verb::KeepProgram(args) => return keep::run(&args),
         Verb::Tunnel(args) => tunnel::run(*args),
@@ -123,6 +126,8 @@ enum Exit {
     Inconclusive,
     /// 4: another process holds a port that is needed.
     PortInUse,
+    /// As a program did that this one stood around.
+    AsProgram(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -133,6 +138,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Refused | Exit::Inconclusive => 3,
             Exit::PortInUse => 4,
+            Exit::AsProgram(code) => code,
         })
     }
 }

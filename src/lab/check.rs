@@ -20,13 +20,20 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 pub(crate) struct Checker {
     pub(crate) lan: Lan,
     pub(crate) pace: Pace,
+    /// Whether the programs of an answer are confined, since they are somebody else's.
+    confines: bool,
 }
 
 impl Checker {
     /// Enters the pocket LAN where there is one. Call it while this process has one thread.
     pub(crate) fn enter() -> Self {
         let lan = Lan::enter();
-        Self { lan, pace: Pace::measure() }
+        Self { lan, pace: Pace::measure(), confines: false }
+    }
+
+    /// The same, but what it starts is confined.
+    pub(crate) fn confining(self) -> Self {
+        Self { confines: true, ..self }
     }
 
     /// Visits the learner's files and then the weak twin, with the same seed.
@@ -66,7 +73,8 @@ impl Checker {
 
     fn setting(&self, exercise: &Exercise, learner: &Seed, run: &Seed) -> Setting {
         let variant = variant(exercise, learner);
-        Setting { lan: self.lan.clone(), pace: self.pace, variant, seed: run.clone() }
+        let (lan, seed) = (self.lan.clone(), run.clone());
+        Setting { lan, pace: self.pace, variant, seed, confines: self.confines }
     }
 
     /// The attack must work on the start state; and where the honest client was not served by the learner's

@@ -7,6 +7,7 @@ use doorward::peer::PeerText;
 
 use super::catalogue::Exercise;
 use super::check::{Files, variant};
+use super::class::ticket::Ticket;
 use super::journal::{Event, Journal};
 use super::seed::Seed;
 use super::stage::write;
@@ -61,6 +62,32 @@ impl Home {
             .map_err(|error| format!("{} cannot be made: {error}", self.path.display()))?;
         self.journal.add(&Event::Began { seed: seed.to_string() })?;
         Ok(seed)
+    }
+
+    /// The ticket of the class that was joined last.
+    ///
+    /// # Errors
+    /// In words: no class was joined, or the ticket was changed.
+    pub(crate) fn ticket(&self) -> Result<Ticket, String> {
+        let path = self.path.join(TICKET);
+        if !path.is_file() {
+            return Err(
+                "you have joined no class: doorward lab join FILE, with your teacher's ticket"
+                    .to_owned(),
+            );
+        }
+        Ticket::read(&path)
+    }
+
+    /// Keeps the ticket of a class.
+    ///
+    /// # Errors
+    /// In words, where it cannot be written.
+    pub(crate) fn join(&self, ticket: &Ticket) -> Result<(), String> {
+        let path = self.path.join(TICKET);
+        fs::create_dir_all(&self.path)
+            .and_then(|()| fs::write(&path, ticket.text()))
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }
 
     /// Writes the start state of an exercise. A folder that exists is left as it is.
@@ -141,6 +168,7 @@ pub(crate) fn read_folder(folder: &Path) -> Result<Files, String> {
 }
 
 const JOURNAL: &str = "progress.jsonl";
+const TICKET: &str = "class.ticket";
 const NAME: &str = "doorward-lab";
 /// What tools leave behind.
 const IGNORED: [&str; 3] = ["__pycache__", "node_modules", "target"];

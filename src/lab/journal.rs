@@ -69,7 +69,7 @@ pub(crate) struct Line {
 }
 
 /// All lines, and where new ones go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
     lines: Vec<Line>,
@@ -112,9 +112,27 @@ impl Journal {
             drop(file.and_then(|file| file.set_len(u64::try_from(whole).unwrap_or_default())));
         }
         let text = text.get(..whole).unwrap_or_default();
-        let lines = parse(text).map_err(|why| format!("{}:{why}", path.display()))?;
+        let journal = Self::parse(text).map_err(|why| format!("{}:{why}", path.display()))?;
+        Ok(Self { path: path.to_owned(), ..journal })
+    }
+
+    /// Reads the text of a journal, which lies nowhere.
+    ///
+    /// # Errors
+    /// In words, which line is none.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let lines = parse(text)?;
         let own = lines.last().map_or_else(new_name, |line| line.journal.clone());
-        Ok(Self { path: path.to_owned(), lines, own })
+        Ok(Self { path: PathBuf::new(), lines, own })
+    }
+
+    /// Every line, as the file has it.
+    pub(crate) fn text(&self) -> String {
+        self.lines.iter().fold(String::new(), |text, line| text + &line.text() + "\n")
+    }
+
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     /// Adds a line to the file.
@@ -158,12 +176,13 @@ impl Journal {
         all.sort_by(|one, two| {
             (one.at, &one.journal, one.number).cmp(&(two.at, &two.journal, two.number))
         });
-        let text = all.iter().map(Line::text).collect::<Vec<_>>().join("\n");
-        let aside = self.path.with_extension("new");
-        std::fs::write(&aside, text + "\n")
-            .and_then(|()| std::fs::rename(&aside, &self.path))
-            .map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
-        self.lines = all;
+        let path = self.path.clone();
+        let merged = Self { lines: all, ..self.clone() };
+        let aside = path.with_extension("new");
+        std::fs::write(&aside, merged.text())
+            .and_then(|()| std::fs::rename(&aside, &path))
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        *self = merged;
         Ok(count)
     }
 

@@ -10,6 +10,8 @@ pub(crate) mod author;
 pub(crate) mod catalogue;
 pub(crate) mod check;
 pub(crate) mod door;
+pub(crate) mod class;
+pub(crate) mod confine;
 mod exercises;
 pub(crate) mod frames;
 mod guest;

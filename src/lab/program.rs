@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::confine;
 use super::stage::Stop;
 
 /// A program that runs. When it is dropped, it is killed with everything it started.
@@ -21,6 +22,7 @@ pub(crate) struct Program {
     group: Option<u32>,
     /// Whether it is this program.
     is_own: bool,
+    confines: bool,
     started: Instant,
     output: Arc<Said>,
     errors: Arc<Said>,
@@ -40,16 +42,24 @@ impl Program {
     ///
     /// # Errors
     /// [`Stop::Yours`] where it cannot be started.
-    pub(crate) fn start(role: &str, command: &[String], folder: &Path) -> Result<Self, Stop> {
+    pub(crate) fn start(
+        role: &str,
+        command: &[String],
+        folder: &Path,
+        confines: bool,
+    ) -> Result<Self, Stop> {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| Stop::yours(format!("[run] {role} in lab.toml names no program")))?;
         let is_own = program == "doorward";
-        let path = match program.as_str() {
-            "doorward" => std::env::current_exe().map_err(Stop::machine)?,
-            other => other.into(),
+        let itself = std::env::current_exe().map_err(Stop::machine)?;
+        let mut command = if confines {
+            let mut around = Command::new(itself);
+            around.args(confine::around(folder)).arg(program);
+            around
+        } else {
+            Command::new(if is_own { itself } else { program.into() })
         };
-        let mut command = Command::new(path);
         command.args(arguments).current_dir(folder).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What Python prints is seen when it is printed, not when its buffer is full.
@@ -67,7 +77,7 @@ impl Program {
         let output = listen(child.stdout.take());
         let errors = listen(child.stderr.take());
         let (group, started) = (child.id(), Instant::now());
-        Ok(Self { child, group, is_own, started, output, errors })
+        Ok(Self { child, group, is_own, confines, started, output, errors })
     }
 
     /// Closes its standard input.
@@ -89,7 +99,14 @@ impl Program {
 
     /// The most address space it ever had, in MiB; none where the system does not say.
     pub(crate) fn most_memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let mut id = self.child.id()?;
+        // What confines it stands before it in the tree, by one process or two.
+        while self.confines && confine::is_around(id) {
+            let path = format!("/proc/{id}/task/{id}/children");
+            let below = std::fs::read_to_string(path).ok()?;
+            id = below.split_whitespace().next()?.parse().ok()?;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
         let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
         kibibytes.checked_div(1024)

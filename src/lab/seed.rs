@@ -44,11 +44,7 @@ impl Seed {
 
     /// Reads what [`Display`] wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> =
-            text.chars().map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high.wrapping_mul(16) | low).collect();
-        (bytes.len() == 32 && rest.is_empty()).then(|| Self::of(&bytes))
+        bytes(text).filter(|bytes| bytes.len() == 32).map(|bytes| Self::of(&bytes))
     }
 }
 
@@ -65,6 +61,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap_or_default();
         text
     })
+}
+
+/// What [`hex`] wrote.
+pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| high.wrapping_mul(16) | low);
+    rest.is_empty().then(|| bytes.collect())
 }
 
 /// A row of throws.

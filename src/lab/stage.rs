@@ -49,6 +49,7 @@ pub(crate) struct Stage {
     pace: Pace,
     variant: Variant,
     seed: Seed,
+    confines: bool,
     /// Ports that this check opened or that belong to the learner's variant: an attack goes nowhere else.
     opened: RefCell<Vec<u16>>,
 }
@@ -72,6 +73,8 @@ pub(crate) struct Setting {
     pub(crate) variant: Variant,
     /// The seed of this run.
     pub(crate) seed: Seed,
+    /// Whether what is started is confined.
+    pub(crate) confines: bool,
 }
 
 impl Stage {
@@ -87,9 +90,9 @@ impl Stage {
         let text = files.get("lab.toml").ok_or_else(|| Stop::yours("lab.toml is missing"))?;
         let file: LabFile = toml::from_str(&String::from_utf8_lossy(text))
             .map_err(|error| Stop::yours(format!("lab.toml: {}", error.message())))?;
-        let Setting { lan, pace, variant, seed } = setting.clone();
+        let Setting { lan, pace, variant, seed, confines } = setting.clone();
         let opened = RefCell::new(variant.ports());
-        Ok(Self { folder, run: file.run, lan, pace, variant, seed, opened })
+        Ok(Self { folder, run: file.run, lan, pace, variant, seed, confines, opened })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -186,7 +189,7 @@ impl Stage {
             values.iter().fold(word.clone(), replace)
         };
         let command: Vec<_> = self.command(role)?.iter().map(fill).collect();
-        Program::start(role, &command, self.path())
+        Program::start(role, &command, self.path(), self.confines)
     }
 
     /// Starts the learner's server, and waits until one of these addresses is open at `port`.
@@ -255,6 +258,12 @@ impl Stage {
         }
         Ok(found)
     }
+}
+
+/// The words of the commands in a `lab.toml`, among which are the files that they start.
+pub(crate) fn run_names(lab: &[u8]) -> Vec<String> {
+    let file: Option<LabFile> = toml::from_str(&String::from_utf8_lossy(lab)).ok();
+    file.map(|file| file.run.into_values().flatten().collect()).unwrap_or_default()
 }
 
 /// Writes a file below the folder, with the folders it needs.

@@ -35,6 +35,11 @@ impl Variant {
         self.0.get(name).map(String::as_str)
     }
 
+    /// All of them, with their names.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The ports among the values.
     pub(crate) fn ports(&self) -> Vec<u16> {
         PORTS.iter().filter_map(|name| self.value(name)?.parse().ok()).collect()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::look::Capture;
 
 /// One part of a verdict, with what was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "because", rename_all = "kebab-case")]
 pub(crate) enum Part {
     /// As it must be.

@@ -2,6 +2,7 @@
 
 mod author;
 mod check;
+mod class;
 mod learn;
 mod overview;
 mod watch;
@@ -16,7 +17,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{frames, talk, triage};
+use crate::lab::{confine, frames, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -67,10 +68,17 @@ enum Verb {
     Debrief(learn::DebriefArgs),
     /// Add the progress that was made on another machine.
     Sync(learn::SyncArgs),
+    /// Take the ticket of a class.
+    Join(class::JoinArgs),
+    /// Pack your answers into one file for your teacher.
+    Submit(class::SubmitArgs),
     /// What this machine can measure, and what takes its place where it cannot.
     Doctor(overview::DoctorArgs),
     /// Make exercises, and prove that they work.
     Author(author::Args),
+    /// Stands around a learner's program on a teacher's machine.
+    #[command(hide = true)]
+    Confined(confine::Args),
     /// The small server of some exercises, as its file says.
     #[command(hide = true)]
     Door(DoorArgs),
@@ -113,9 +121,12 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::Progress(args)) => home().and_then(|home| overview::progress(&home, args, look)),
         Some(Verb::Reset(args)) => home().and_then(|home| learn::reset(home, args)),
         Some(Verb::Debrief(args)) => home().and_then(|home| learn::debrief(&home, args)),
+        Some(Verb::Join(args)) => home().and_then(|home| class::join(home, args)),
+        Some(Verb::Submit(args)) => home().and_then(|home| class::submit(&home, args)),
         Some(Verb::Sync(args)) => home().and_then(|home| learn::sync(home, args)),
         Some(Verb::Doctor(args)) => Ok(overview::doctor(args)),
         Some(Verb::Author(args)) => author::run(args),
+        Some(Verb::Confined(args)) => return Exit::AsProgram(confine::run(args)),
         Some(Verb::Door(args)) => return own(in_runtime(door::open(&args.file)).flatten()),
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
@@ -155,7 +166,7 @@ fn chosen(home: &Home, named: Option<&str>) -> Result<Exercise, String> {
     }
 }
 
-fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, String> {
+pub(super) fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime cannot start: {error}"))?;
     Ok(runtime.block_on(work))

@@ -1,0 +1,161 @@
+//! The report of a class as one page: who holds what, and what the class misunderstands. It needs no network and
+//! runs no script.
+
+use super::grade::{Grade, Grades};
+use super::lists::Met;
+use super::register::Class;
+use crate::lab::catalogue::Exercise;
+
+/// The page.
+pub(crate) fn page(class: &Class, exercises: &[Exercise], all: &[Grades], met: &[Met]) -> String {
+    let name = escaped(&class.about.name);
+    let style = include_str!("report.css");
+    let missing: Vec<_> = class
+        .learners()
+        .into_iter()
+        .filter(|id| !all.iter().any(|grades| grades.id == *id))
+        .map(|id| escaped(&id))
+        .collect();
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{name}: Doorward report</title>\n\
+         <style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{name}</h1>\n"
+    );
+    let (count, of) = (all.len(), all.len().saturating_add(missing.len()));
+    line(&mut page, &format!("<p>{count} of {of} submissions are marked.</p>"));
+    if !missing.is_empty() {
+        line(&mut page, &format!("<p>Nothing from: {}.</p>", missing.join(", ")));
+    }
+    line(&mut page, &heat(exercises, all));
+    line(&mut page, &misunderstood(all.len(), met));
+    for grades in all {
+        line(&mut page, &learner(grades));
+    }
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+fn line(page: &mut String, text: &str) {
+    page.push_str(text);
+    page.push('\n');
+}
+
+/// Learners against exercises; each cell has a sign, the points and a word beside its colour.
+fn heat(exercises: &[Exercise], all: &[Grades]) -> String {
+    let mut text =
+        "<table>\n<caption>Who holds what</caption>\n<thead><tr><th scope=\"col\">Learner</th>"
+            .to_owned();
+    for exercise in exercises {
+        let (number, title) = (escaped(&exercise.number), escaped(&exercise.about.title));
+        text.push_str(&format!("<th scope=\"col\" title=\"{title}\">{number}</th>"));
+    }
+    text.push_str("<th scope=\"col\">Points</th></tr></thead>\n<tbody>\n");
+    for grades in all {
+        text.push_str(&format!("<tr><th scope=\"row\">{}</th>", escaped(&grades.id)));
+        for exercise in exercises {
+            let grade = grades.grades.iter().find(|one| one.exercise == exercise.number);
+            text.push_str(&cell(grade));
+        }
+        let (points, most) = (grades.points(), grades.most());
+        text.push_str(&format!("<td class=\"cell\">{points} of {most}</td></tr>\n"));
+    }
+    text.push_str("</tbody>\n</table>");
+    text
+}
+
+fn cell(grade: Option<&Grade>) -> String {
+    let state = grade.map_or("nothing", Grade::state);
+    let points = grade.map_or(0, Grade::points);
+    let sign = sign(state);
+    let copied = grade.and_then(|grade| grade.answer_of.as_deref());
+    let copied = copied.map(|of| format!(" <span>= {}</span>", escaped(of))).unwrap_or_default();
+    let class = state.replace(' ', "-");
+    format!(
+        "<td class=\"cell {class}\"><span aria-hidden=\"true\">{sign}</span> {points} <small>{state}</small>{copied}</td>"
+    )
+}
+
+fn sign(state: &str) -> &'static str {
+    match state {
+        "held" => "✔",
+        "not yet" => "✖",
+        "unclear" => "?",
+        _ => "–",
+    }
+}
+
+fn misunderstood(count: usize, met: &[Met]) -> String {
+    if met.is_empty() {
+        return "<p>No misconception was recognised.</p>".to_owned();
+    }
+    let mut text = "<table>\n<caption>What the class misunderstands</caption>\n<thead><tr><th scope=\"col\">Code</th>\
+        <th scope=\"col\">Learners</th><th scope=\"col\">Handed in with it</th><th scope=\"col\">What it means</th></tr></thead>\n<tbody>\n"
+        .to_owned();
+    for one in met {
+        let had = one.learners().len();
+        let share = had.saturating_mul(100).checked_div(count.max(1)).unwrap_or(0).min(100);
+        text.push_str(&format!(
+            "<tr><th scope=\"row\">{}</th><td><span class=\"bar\" style=\"width: {share}px\"></span> {had} of {count}</td>\
+             <td>{}</td><td>{}</td></tr>",
+            escaped(&one.code),
+            one.kept.len(),
+            escaped(&one.means)
+        ));
+    }
+    text.push_str("</tbody>\n</table>");
+    text
+}
+
+/// One learner: the notes, and what happened in each exercise that is not held.
+fn learner(grades: &Grades) -> String {
+    let mut text = format!("<section>\n<h2>{}</h2>\n", escaped(&grades.id));
+    let list = |text: &mut String, items: &[String]| {
+        let items: String =
+            items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
+        text.push_str(&format!("<ul>{items}</ul>\n"));
+    };
+    if !grades.notes.is_empty() {
+        list(&mut text, &grades.notes);
+    }
+    for grade in grades.grades.iter().filter(|grade| !grade.is_held()) {
+        let code = grade.misconception.as_deref().map(|code| format!(" · {}", escaped(code)));
+        let parts: Vec<_> = grade
+            .parts()
+            .iter()
+            .map(|(name, score, worth)| format!("{name} ({worth}): {}", score.word()))
+            .collect();
+        text.push_str(&format!(
+            "<h3>{} {}{}</h3>\n<p>{}. By the journal: {} checks, {} hints, {} minutes.</p>\n",
+            escaped(&grade.exercise),
+            escaped(&grade.title),
+            code.unwrap_or_default(),
+            parts.join(", "),
+            grade.journal.checks,
+            grade.journal.hints,
+            grade.journal.minutes
+        ));
+        list(&mut text, &grade.said);
+    }
+    if !grades.place.is_empty() {
+        text.push_str(&format!("<p><small>Judged {}.</small></p>\n", escaped(&grades.place)));
+    }
+    text.push_str("</section>");
+    text
+}
+
+/// As text of a page.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
