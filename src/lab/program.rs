@@ -102,9 +102,7 @@ impl Program {
         let mut id = self.child.id()?;
         // What confines it stands before it in the tree, by one process or two.
         while self.confines && confine::is_around(id) {
-            let path = format!("/proc/{id}/task/{id}/children");
-            let below = std::fs::read_to_string(path).ok()?;
-            id = below.split_whitespace().next()?.parse().ok()?;
+            id = first_child(id)?;
         }
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
@@ -162,9 +160,26 @@ impl Program {
 
     /// Ends it now, and waits until it is gone.
     pub(crate) async fn kill(mut self) {
+        self.empty_tree().await;
         self.kill_group();
         drop(self.child.kill().await);
     }
+
+    /// Ends a confined program by the first process of its tree: whoever waits for that one has waited for all,
+    /// and the ports are free again.
+    #[cfg(unix)]
+    async fn empty_tree(&mut self) {
+        use nix::sys::signal::{Signal, kill};
+        use nix::unistd::Pid;
+        let first = self.child.id().filter(|_| self.confines).and_then(first_child);
+        if let Some(first) = first.and_then(|id| i32::try_from(id).ok()) {
+            kill(Pid::from_raw(first), Signal::SIGKILL).unwrap_or_default();
+            drop(timeout(LAST_WORDS, self.child.wait()).await);
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn empty_tree(&mut self) {}
 
     #[cfg(unix)]
     fn kill_group(&self) {
@@ -189,6 +204,12 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill_group();
     }
+}
+
+/// The first process that this one started, where the system tells.
+fn first_child(id: u32) -> Option<u32> {
+    let below = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+    below.split_whitespace().next()?.parse().ok()
 }
 
 impl Said {

@@ -10,6 +10,7 @@ use crate::bind::missing;
 use crate::cli::{DOORWARD, doorward, said};
 use crate::support::skipped;
 
+mod class;
 mod look;
 
 /// Runs `doorward lab` in this folder.

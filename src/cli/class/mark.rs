@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::lab::in_runtime;
 use super::{Exit, screen};
-use crate::lab::class::grade::{Grades, write_whole};
+use crate::lab::class::grade::{Grade, Grades, write_whole};
 use crate::lab::class::gradescope;
 use crate::lab::class::lists::notices;
 use crate::lab::class::mark::{Marking, Submission, find};
@@ -64,8 +64,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, String> {
     for submission in &all {
         match one(args, marking, submission) {
             Ok(grades) => {
-                let is_held = grades.grades.iter().all(|grade| grade.is_held());
-                let is_unclear = grades.grades.iter().any(|grade| grade.is_unclear());
+                let is_held = grades.exercises.iter().all(Grade::is_held);
+                let is_unclear = grades.exercises.iter().any(Grade::is_unclear);
                 if is_unclear || (args.github && !is_held) {
                     exit = Exit::Failed;
                 }
@@ -114,7 +114,7 @@ fn show(grades: &Grades) {
     for note in &grades.notes {
         screen::say(format_args!("   note: {note}"));
     }
-    for grade in &grades.grades {
+    for grade in &grades.exercises {
         let code = grade.misconception.as_deref().unwrap_or_default();
         screen::say(format_args!(
             "   {} {:<36} {} of 6  {:<8} {code}",

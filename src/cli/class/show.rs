@@ -87,13 +87,7 @@ pub(super) fn viva(args: &VivaArgs) -> Result<Exit, String> {
     class.admits(&parcel.ticket).map_err(|why| format!("{}: {why}", path.display()))?;
     let asked = questions(&parcel, &class.seed(&args.id));
     for (number, question) in (1..).zip(&asked) {
-        let clean = |text: &str| {
-            text.lines()
-                .map(|line| PeerText::escaped(line.as_bytes()))
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
-        let (ask, answer) = (clean(&question.ask), clean(&question.answer));
+        let (ask, answer) = (readable(&question.ask), readable(&question.answer));
         if args.json {
             screen::say(json!({"exercise": question.exercise, "ask": ask, "answer": answer}));
             continue;
@@ -104,6 +98,12 @@ pub(super) fn viva(args: &VivaArgs) -> Result<Exit, String> {
         }
     }
     Ok(Exit::Fine)
+}
+
+/// What a learner wrote, with nothing in it that moves a terminal; quotes belong to code, and stay.
+fn readable(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| PeerText::escaped(line.as_bytes())).collect();
+    lines.join("\n").replace("\\\"", "\"")
 }
 
 pub(super) fn syllabus(args: &SyllabusArgs) -> Result<Exit, String> {

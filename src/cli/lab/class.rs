@@ -25,13 +25,13 @@ pub(super) struct SubmitArgs {
 
 pub(super) fn join(mut home: Home, args: &JoinArgs) -> Result<Exit, String> {
     let ticket = Ticket::read(&args.ticket)?;
-    let (class, id) = (&ticket.ticket.class, &ticket.ticket.id);
+    let (class, id) = (&ticket.claims.class, &ticket.claims.id);
     if home.ticket().is_ok_and(|known| known == ticket) {
         screen::say(format_args!("you are {id} of {class} already"));
         return Ok(Exit::Fine);
     }
     // What was started before has values that the class does not know.
-    let known = home.journal.seed().is_some_and(|seed| seed.to_string() == ticket.ticket.seed);
+    let known = home.journal.seed().is_some_and(|seed| seed.to_string() == ticket.claims.seed);
     let all = Exercise::all()?;
     let begun: Vec<_> = all
         .iter()
@@ -40,12 +40,12 @@ pub(super) fn join(mut home: Home, args: &JoinArgs) -> Result<Exit, String> {
         .collect();
     home.join(&ticket)?;
     home.journal.add(&Event::Joined {
-        seed: ticket.ticket.seed.clone(),
+        seed: ticket.claims.seed.clone(),
         class: class.clone(),
         id: id.clone(),
     })?;
     screen::say(format_args!("you are {id} of {class}"));
-    if let Some(due) = &ticket.ticket.due {
+    if let Some(due) = &ticket.claims.due {
         screen::say(format_args!("the last day for handing in is {due}"));
     }
     for number in begun {
@@ -53,17 +53,17 @@ pub(super) fn join(mut home: Home, args: &JoinArgs) -> Result<Exit, String> {
             "exercise {number} has the ports and names of before: doorward lab reset {number} gives it yours of the class"
         ));
     }
-    let first = ticket.ticket.exercises.first().map_or("03", String::as_str);
+    let first = ticket.claims.exercises.first().map_or("03", String::as_str);
     screen::say(format_args!("next: doorward lab start {first}"));
     Ok(Exit::Fine)
 }
 
 pub(super) fn submit(home: &Home, args: &SubmitArgs) -> Result<Exit, String> {
     let ticket = home.ticket()?;
-    let name = format!("{}-{}.spx", ticket.ticket.id, ticket.ticket.class);
+    let name = format!("{}-{}.spx", ticket.claims.id, ticket.claims.class);
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
-    let is_late = ticket.ticket.is_late(now());
-    let numbers = ticket.ticket.exercises.clone();
+    let is_late = ticket.claims.is_late(now());
+    let numbers = ticket.claims.exercises.clone();
     let parcel = Parcel::collect(home, ticket)?;
     write_whole(&out, &parcel.pack()?)
         .map_err(|why| format!("{} cannot be written: {why}", out.display()))?;

@@ -20,7 +20,7 @@ pub(crate) struct Grades {
     pub(crate) notes: Vec<String>,
     /// Where it was judged, and how programs were confined.
     pub(crate) place: String,
-    pub(crate) grades: Vec<Grade>,
+    pub(crate) exercises: Vec<Grade>,
 }
 
 /// One exercise of it.
@@ -127,11 +127,11 @@ impl Grade {
 
 impl Grades {
     pub(crate) fn points(&self) -> u32 {
-        self.grades.iter().map(Grade::points).sum()
+        self.exercises.iter().map(Grade::points).sum()
     }
 
     pub(crate) fn most(&self) -> u32 {
-        u32::try_from(self.grades.len()).unwrap_or(0).saturating_mul(MOST)
+        u32::try_from(self.exercises.len()).unwrap_or(0).saturating_mul(MOST)
     }
 
     /// Puts it beside the others of the class. A file is there whole, or not at all.

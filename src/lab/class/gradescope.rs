@@ -6,8 +6,8 @@ use super::grade::{Grade, Grades, Score};
 
 /// What there is so far; it is a valid file after each exercise.
 pub(crate) fn results(grades: &Grades, seconds: u64) -> Value {
-    let held = grades.grades.iter().filter(|one| one.is_held()).count();
-    let tests: Vec<_> = grades.grades.iter().flat_map(tests).collect();
+    let held = grades.exercises.iter().filter(|one| one.is_held()).count();
+    let tests: Vec<_> = grades.exercises.iter().flat_map(tests).collect();
     json!({
         "score": grades.points(),
         "execution_time": seconds,
@@ -31,7 +31,7 @@ pub(crate) fn refused(why: &str) -> Value {
 }
 
 fn summary(grades: &Grades, held: usize) -> String {
-    let mut text = format!("{held} of {} exercises held", grades.grades.len());
+    let mut text = format!("{held} of {} exercises held", grades.exercises.len());
     for note in &grades.notes {
         text.push('\n');
         text.push_str(note);

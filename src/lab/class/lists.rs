@@ -16,20 +16,22 @@ pub(crate) struct Met {
     /// Who handed in an answer with it.
     pub(crate) kept: BTreeSet<String>,
     /// Who met it on the way, by their journals.
-    pub(crate) met: BTreeSet<String>,
+    pub(crate) passed: BTreeSet<String>,
 }
 
 impl Met {
     /// Everybody who had it at any time.
     pub(crate) fn learners(&self) -> BTreeSet<&String> {
-        self.kept.union(&self.met).collect()
+        self.kept.union(&self.passed).collect()
     }
 }
 
 /// Every misconception that somebody had, the most frequent first.
 pub(crate) fn misconceptions(all: &[Grades], exercises: &[Exercise]) -> Vec<Met> {
     let mut found: BTreeMap<String, Met> = BTreeMap::new();
-    for (grades, grade) in all.iter().flat_map(|own| own.grades.iter().map(move |one| (own, one))) {
+    for (grades, grade) in
+        all.iter().flat_map(|own| own.exercises.iter().map(move |one| (own, one)))
+    {
         let mut note = |code: &String, is_kept: bool| {
             let exercise = exercises.iter().find(|one| one.number == grade.exercise);
             let means = exercise.and_then(|one| one.misconception(code));
@@ -39,9 +41,9 @@ pub(crate) fn misconceptions(all: &[Grades], exercises: &[Exercise]) -> Vec<Met>
                 exercise: grade.exercise.clone(),
                 means,
                 kept: BTreeSet::new(),
-                met: BTreeSet::new(),
+                passed: BTreeSet::new(),
             });
-            let who = if is_kept { &mut met.kept } else { &mut met.met };
+            let who = if is_kept { &mut met.kept } else { &mut met.passed };
             who.insert(grades.id.clone());
         };
         if let Some(code) = &grade.misconception {
@@ -102,7 +104,7 @@ pub(crate) fn grades_csv(all: &[Grades]) -> Result<Vec<u8>, String> {
             own.notes.join("; "),
         ]
     };
-    let rows = all.iter().flat_map(|own| own.grades.iter().map(move |one| row(own, one)));
+    let rows = all.iter().flat_map(|own| own.exercises.iter().map(move |one| row(own, one)));
     table(&head, rows)
 }
 
@@ -118,7 +120,7 @@ pub(crate) fn misconceptions_csv(met: &[Met]) -> Result<Vec<u8>, String> {
             one.exercise.clone(),
             one.learners().len().to_string(),
             one.kept.len().to_string(),
-            one.met.len().to_string(),
+            one.passed.len().to_string(),
             one.means.clone(),
         ]
     };

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use super::grade::{Grade, Grades, Score, Story};
 use super::parcel::{Parcel, answer};
 use super::register::Class;
-use super::replay::{Came, Job};
+use super::replay::{Run, runs};
 use crate::lab::catalogue::Exercise;
 use crate::lab::check::{Files, variant};
 use crate::lab::verdict::Outcome;
@@ -70,7 +70,7 @@ pub(crate) fn find(class: &Class, from: &[PathBuf]) -> Result<Vec<Submission>, S
 fn admitted(class: &Class, path: &Path) -> Result<Parcel, String> {
     let parcel = Parcel::read(path)?;
     class.admits(&parcel.ticket)?;
-    let id = &parcel.ticket.ticket.id;
+    let id = &parcel.ticket.claims.id;
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let named = name.strip_suffix(&format!("-{}", class.about.name));
     match named.filter(|named| *named != id && class.learners().iter().any(|it| it == named)) {
@@ -85,14 +85,14 @@ fn set_aside_old(all: &mut [Submission]) {
     for (parcel, path) in all.iter().filter_map(|one| Some((one.parcel.as_ref().ok()?, &one.path)))
     {
         let own = (parcel.manifest.made, path.display().to_string());
-        let known = newest.entry(parcel.ticket.ticket.id.clone()).or_default();
+        let known = newest.entry(parcel.ticket.claims.id.clone()).or_default();
         if own > *known {
             *known = own;
         }
     }
     for one in all {
         let Ok(parcel) = &one.parcel else { continue };
-        if let Some((_, path)) = newest.get(&parcel.ticket.ticket.id)
+        if let Some((_, path)) = newest.get(&parcel.ticket.claims.id)
             && *path != one.path.display().to_string()
         {
             one.parcel = Err(format!("is outdated: {path} is newer"));
@@ -110,7 +110,7 @@ impl Marking<'_> {
         parcel: &Parcel,
         mut tell: impl FnMut(&Grades),
     ) -> Result<Grades, String> {
-        let claims = &parcel.ticket.ticket;
+        let claims = &parcel.ticket.claims;
         let is_late =
             self.class.about.due.is_some() && self.due(parcel).is_late(parcel.manifest.made);
         if is_late && !self.takes_late {
@@ -125,7 +125,7 @@ impl Marking<'_> {
             made: parcel.manifest.made,
             notes: notes(parcel, is_late),
             place: String::new(),
-            grades: Vec::new(),
+            exercises: Vec::new(),
         };
         let exercises = self.class.exercises()?;
         let jobs = futures_util::stream::iter(&exercises);
@@ -134,7 +134,7 @@ impl Marking<'_> {
             if !place.is_empty() {
                 grades.place = place;
             }
-            grades.grades.push(grade);
+            grades.exercises.push(grade);
             tell(&grades);
         }
         drop(done);
@@ -144,7 +144,7 @@ impl Marking<'_> {
     /// The last day is the class's, which may have moved it since the ticket.
     fn due(self, parcel: &Parcel) -> super::ticket::Claims {
         let due = self.class.about.due.clone();
-        super::ticket::Claims { due, ..parcel.ticket.ticket.clone() }
+        super::ticket::Claims { due, ..parcel.ticket.claims.clone() }
     }
 
     async fn exercise(self, parcel: &Parcel, exercise: &Exercise) -> (Grade, String) {
@@ -159,11 +159,13 @@ impl Marking<'_> {
             return (grade, String::new());
         };
         let files = answer(exercise, files.clone());
-        let seed = self.class.seed(&parcel.ticket.ticket.id);
-        let came = Job::new(exercise, &files, &seed, self.hidden).hand_over(exercise).await;
-        let place = came.as_ref().map(|came| came.place.clone()).unwrap_or_default();
-        match came {
-            Ok(came) => judge(&mut grade, &came, self.hidden),
+        let seed = self.class.seed(&parcel.ticket.claims.id);
+        let mut place = String::new();
+        match runs(exercise, &files, &seed, self.hidden).await {
+            Ok(runs) => {
+                place = runs.first().map(|run| run.place.clone()).unwrap_or_default();
+                judge(&mut grade, &runs, self.hidden);
+            }
             Err(why) => {
                 grade.honest = Score::Unclear;
                 grade.said.push(format!("Not marked: {why}."));
@@ -189,7 +191,7 @@ impl Marking<'_> {
             files.values().any(within)
         };
         for id in self.class.learners() {
-            if id == parcel.ticket.ticket.id {
+            if id == parcel.ticket.claims.id {
                 continue;
             }
             let seed = self.class.seed(&id);
@@ -205,8 +207,8 @@ impl Marking<'_> {
             if !(all && any) {
                 continue;
             }
-            let came = Job::new(exercise, files, &seed, 0).hand_over(exercise).await;
-            if came.is_ok_and(|came| came.runs.iter().all(|run| run.outcome == Outcome::Held)) {
+            let came = runs(exercise, files, &seed, 0).await;
+            if came.is_ok_and(|runs| runs.iter().all(|run| run.outcome == Outcome::Held)) {
                 return Some(id);
             }
         }
@@ -215,15 +217,14 @@ impl Marking<'_> {
 }
 
 /// What the runs are worth.
-fn judge(grade: &mut Grade, came: &Came, hidden: usize) {
-    let Some(first) = came.runs.first() else {
+fn judge(grade: &mut Grade, runs: &[Run], hidden: usize) {
+    let Some(first) = runs.first() else {
         grade.honest = Score::Unclear;
         return;
     };
-    let clean = |sentence: &String| PeerText::escaped(sentence.as_bytes()).to_string();
-    grade.milliseconds = came.runs.iter().map(|run| run.milliseconds).sum();
+    grade.milliseconds = runs.iter().map(|run| run.milliseconds).sum();
     grade.misconception.clone_from(&first.misconception);
-    grade.said = first.saw.iter().map(clean).collect();
+    grade.said.clone_from(&first.saw);
     if first.outcome == Outcome::Inconclusive {
         // Nothing is proven without the control: no part may be earned or missed.
         (grade.honest, grade.attack, grade.gate) = (Score::Unclear, Score::Unclear, Score::Unclear);
@@ -237,7 +238,7 @@ fn judge(grade: &mut Grade, came: &Came, hidden: usize) {
         (grade.attack, grade.gate) = (Score::NotJudged, Score::NotJudged);
     }
     if first.outcome == Outcome::Held {
-        let rest = came.runs.get(1..).unwrap_or_default();
+        let rest = runs.get(1..).unwrap_or_default();
         let failed = rest.iter().find(|run| run.outcome != Outcome::Held);
         grade.hidden = match failed {
             None if rest.len() == hidden => Score::Earned,
@@ -246,7 +247,7 @@ fn judge(grade: &mut Grade, came: &Came, hidden: usize) {
         };
         if let Some(run) = failed {
             grade.said.push("With a seed that nobody had seen:".to_owned());
-            grade.said.extend(run.saw.iter().map(clean));
+            grade.said.extend(run.saw.iter().cloned());
             grade.misconception.clone_from(&run.misconception);
         }
     }
@@ -261,7 +262,7 @@ fn notes(parcel: &Parcel, is_late: bool) -> Vec<String> {
     if let Err(why) = parcel.journal.verify() {
         notes.push(format!("the journal cannot be believed: {why}"));
     }
-    let claims = &parcel.ticket.ticket;
+    let claims = &parcel.ticket.claims;
     match parcel.journal.class() {
         Some((class, id)) if class != claims.class || id != claims.id => {
             let id = PeerText::escaped(id.as_bytes());

@@ -45,7 +45,7 @@ impl Parcel {
     /// In words: an exercise's folder cannot be read, or nothing was started.
     pub(crate) fn collect(home: &Home, ticket: Ticket) -> Result<Self, String> {
         let mut work = BTreeMap::new();
-        for number in &ticket.ticket.exercises {
+        for number in &ticket.claims.exercises {
             let Ok(exercise) = Exercise::find(number) else { continue };
             if home.folder(&exercise).is_dir() {
                 let files = answer(&exercise, home.files(&exercise)?);
@@ -53,7 +53,7 @@ impl Parcel {
             }
         }
         if work.is_empty() {
-            let list = ticket.ticket.exercises.join(" ");
+            let list = ticket.claims.exercises.join(" ");
             return Err(format!("none of the class's exercises was started: {list}"));
         }
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -110,7 +110,8 @@ impl Parcel {
                 PeerText::escaped(manifest.version.as_bytes())
             ));
         }
-        let ticket = Ticket::parse(&part(TICKET)?)?;
+        let ticket = Ticket::parse(&part(TICKET)?)
+            .map_err(|why| format!("has a ticket that cannot be believed: {why}"))?;
         let journal = part(JOURNAL)?;
         let journal = Journal::parse(&String::from_utf8_lossy(&journal))
             .map_err(|why| format!("has a journal that cannot be read: line {why}"))?;

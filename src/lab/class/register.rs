@@ -67,10 +67,11 @@ impl Class {
         let about =
             About { name: name.to_owned(), exercises: numbers, due: due.map(str::to_owned) };
         let key = Key::generate(KeyType::Ed25519).map_err(|problem| problem.to_string())?;
-        let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => format!("{} is there already", folder.display()),
-            _ => format!("{} cannot be made: {error}", folder.display()),
-        };
+        if folder.exists() {
+            return Err(format!("{} is there already", folder.display()));
+        }
+        let failed =
+            |error: std::io::Error| format!("{} cannot be made: {error}", folder.display());
         fs::create_dir(folder).map_err(failed)?;
         let text = toml::to_string(&about).map_err(|error| error.to_string())?;
         fs::write(folder.join(ABOUT), text).map_err(failed)?;
@@ -136,10 +137,10 @@ impl Class {
         if ticket.key != hex(self.key.public_key().as_ref()) {
             return Err("its ticket is signed by another key than this class's".to_owned());
         }
-        if ticket.ticket.class != self.about.name {
-            return Err(format!("its ticket is for the class {}", ticket.ticket.class));
+        if ticket.claims.class != self.about.name {
+            return Err(format!("its ticket is for the class {}", ticket.claims.class));
         }
-        if ticket.ticket.seed != self.seed(&ticket.ticket.id).to_string() {
+        if ticket.claims.seed != self.seed(&ticket.claims.id).to_string() {
             return Err("its ticket has a seed that this class does not give".to_owned());
         }
         Ok(())

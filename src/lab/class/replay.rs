@@ -22,23 +22,17 @@ use crate::lab::verdict::{Outcome, Part, Verdict};
 pub(crate) struct Job {
     pub(crate) exercise: String,
     learner: String,
-    /// The seeds of the runs. The first decides about the parts, the others are the hidden ones.
-    runs: Vec<String>,
+    /// The seed of the run.
+    seed: String,
     /// The answer, in base64.
     files: BTreeMap<String, String>,
 }
 
 /// What came of it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Came {
-    /// Where, and by what the learner's programs were confined.
-    pub(crate) place: String,
-    pub(crate) runs: Vec<Run>,
-}
-
-/// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
+    /// Where, and by what the learner's programs were confined.
+    pub(crate) place: String,
     pub(crate) outcome: Outcome,
     pub(crate) honest: Part,
     pub(crate) attack: Part,
@@ -49,24 +43,48 @@ pub(crate) struct Run {
     pub(crate) milliseconds: u64,
 }
 
+/// Attacks an answer with a fresh seed, and where it holds with as many more: the first run decides about the parts,
+/// the others are the hidden ones.
+///
+/// # Errors
+/// In words, where a run did not come to an end by itself.
+pub(crate) async fn runs(
+    exercise: &Exercise,
+    files: &Files,
+    learner: &Seed,
+    hidden: usize,
+) -> Result<Vec<Run>, String> {
+    let mut runs: Vec<Run> = Vec::new();
+    for _ in 0..=hidden {
+        let mut run = Job::new(exercise, files, learner).hand_over(exercise).await?;
+        if run.outcome == Outcome::Inconclusive {
+            // A machine that was busy: once more, with other luck.
+            run = Job::new(exercise, files, learner).hand_over(exercise).await?;
+        }
+        let is_held = run.outcome == Outcome::Held;
+        runs.push(run);
+        if !is_held {
+            // The hidden seeds are for what looks right.
+            break;
+        }
+    }
+    Ok(runs)
+}
+
 impl Job {
-    /// The answer of one learner, with so many hidden seeds.
-    pub(crate) fn new(exercise: &Exercise, files: &Files, learner: &Seed, hidden: usize) -> Self {
-        let runs = (0..=hidden).map(|_| Seed::fresh().to_string()).collect();
+    fn new(exercise: &Exercise, files: &Files, learner: &Seed) -> Self {
         let files = files.iter().map(|(name, bytes)| (name.clone(), BASE64.encode(bytes)));
         Self {
             exercise: exercise.number.clone(),
             learner: learner.to_string(),
-            runs,
+            seed: Seed::fresh().to_string(),
             files: files.collect(),
         }
     }
 
-    /// Has another process do it, within its time.
-    ///
-    /// # Errors
-    /// In words, where it did not come to an end by itself.
-    pub(crate) async fn hand_over(&self, exercise: &Exercise) -> Result<Came, String> {
+    /// Has another process do it, within its time. Each run has a network of its own, in which nothing of the run
+    /// before holds a port.
+    async fn hand_over(&self, exercise: &Exercise) -> Result<Run, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let scratch = tempfile::Builder::new().prefix("doorward-mark-").tempdir();
         let scratch = scratch.map_err(|error| format!("there is no place to work: {error}"))?;
@@ -85,57 +103,37 @@ impl Job {
                 drop(stdout.take(MOST_SAID).read_to_end(&mut said).await);
             }
         };
-        let limit = self.limit(exercise);
-        if timeout(limit, talk).await.is_err() {
-            return Err(format!("the check was stopped after {} s", limit.as_secs()));
+        // What the exercise declares, with its control, on a slow and busy machine.
+        let limit = u64::from(exercise.about.seconds).saturating_mul(8).saturating_add(20);
+        if timeout(Duration::from_secs(limit), talk).await.is_err() {
+            return Err(format!("the check was stopped after {limit} s"));
         }
         serde_json::from_slice(&said).map_err(|_| "the check ended without a result".to_owned())
     }
 
-    /// How long it may take: what the exercise declares for each run and its control, on a slow and busy machine.
-    fn limit(&self, exercise: &Exercise) -> Duration {
-        let each = u64::from(exercise.about.seconds).saturating_mul(8).saturating_add(20);
-        let runs = u64::try_from(self.runs.len()).unwrap_or(1);
-        Duration::from_secs(each.saturating_mul(runs))
-    }
-
-    /// Does it, here. `files` is where the programs' files are; there they get a disk of their own, if the system
-    /// gives one.
+    /// Does it, here.
     ///
     /// # Errors
     /// In words, where the job makes no sense.
-    pub(crate) async fn run(&self, checker: &Checker, place: String) -> Result<Came, String> {
+    pub(crate) async fn run(&self, checker: &Checker, place: String) -> Result<Run, String> {
         let exercise = Exercise::find(&self.exercise)?;
         let learner = Seed::parse(&self.learner).ok_or("the learner's seed is none")?;
+        let seed = Seed::parse(&self.seed).ok_or("the seed of the run is none")?;
         let mut files = variant(&exercise, &learner).fill_all(&exercise.folder("start"));
         for (name, text) in &self.files {
             let bytes = BASE64.decode(text).map_err(|error| error.to_string())?;
             files.insert(name.clone(), bytes);
         }
-        let mut runs: Vec<Run> = Vec::new();
-        for seed in &self.runs {
-            let seed = Seed::parse(seed).ok_or("the seed of a run is none")?;
-            let mut run = Run::from(checker.check(&exercise, &files, &learner, &seed).await);
-            if run.outcome == Outcome::Inconclusive {
-                // A port that was just given away, a machine that was busy: once more, with other luck.
-                let seed = seed.derive("again");
-                run = Run::from(checker.check(&exercise, &files, &learner, &seed).await);
-            }
-            let is_held = run.outcome == Outcome::Held;
-            runs.push(run);
-            if !is_held {
-                // The hidden seeds are for what looks right.
-                break;
-            }
-        }
-        Ok(Came { place, runs })
+        let verdict = checker.check(&exercise, &files, &learner, &seed).await;
+        Ok(Run::of(verdict, place))
     }
 }
 
-impl From<Verdict> for Run {
-    fn from(verdict: Verdict) -> Self {
+impl Run {
+    fn of(verdict: Verdict, place: String) -> Self {
         let findings = verdict.findings;
         Self {
+            place,
             outcome: verdict.outcome,
             honest: findings.honest,
             attack: findings.attack,

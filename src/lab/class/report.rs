@@ -43,25 +43,29 @@ fn line(page: &mut String, text: &str) {
 
 /// Learners against exercises; each cell has a sign, the points and a word beside its colour.
 fn heat(exercises: &[Exercise], all: &[Grades]) -> String {
-    let mut text =
-        "<table>\n<caption>Who holds what</caption>\n<thead><tr><th scope=\"col\">Learner</th>"
-            .to_owned();
-    for exercise in exercises {
-        let (number, title) = (escaped(&exercise.number), escaped(&exercise.about.title));
-        text.push_str(&format!("<th scope=\"col\" title=\"{title}\">{number}</th>"));
-    }
-    text.push_str("<th scope=\"col\">Points</th></tr></thead>\n<tbody>\n");
-    for grades in all {
-        text.push_str(&format!("<tr><th scope=\"row\">{}</th>", escaped(&grades.id)));
-        for exercise in exercises {
-            let grade = grades.grades.iter().find(|one| one.exercise == exercise.number);
-            text.push_str(&cell(grade));
-        }
-        let (points, most) = (grades.points(), grades.most());
-        text.push_str(&format!("<td class=\"cell\">{points} of {most}</td></tr>\n"));
-    }
-    text.push_str("</tbody>\n</table>");
-    text
+    let head = |one: &Exercise| {
+        let (number, title) = (escaped(&one.number), escaped(&one.about.title));
+        format!("<th scope=\"col\" title=\"{title}\">{number}</th>")
+    };
+    let row = |own: &Grades| {
+        let of = |one: &Exercise| own.exercises.iter().find(|grade| grade.exercise == one.number);
+        let cells: Vec<_> = exercises.iter().map(|one| cell(of(one))).collect();
+        format!(
+            "<tr><th scope=\"row\">{}</th>{}<td class=\"cell\">{} of {}</td></tr>",
+            escaped(&own.id),
+            cells.concat(),
+            own.points(),
+            own.most()
+        )
+    };
+    let heads: Vec<_> = exercises.iter().map(head).collect();
+    let rows: Vec<_> = all.iter().map(row).collect();
+    format!(
+        "<table>\n<caption>Who holds what</caption>\n<thead><tr><th scope=\"col\">Learner</th>{}\
+         <th scope=\"col\">Points</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table>",
+        heads.concat(),
+        rows.join("\n")
+    )
 }
 
 fn cell(grade: Option<&Grade>) -> String {
@@ -89,59 +93,65 @@ fn misunderstood(count: usize, met: &[Met]) -> String {
     if met.is_empty() {
         return "<p>No misconception was recognised.</p>".to_owned();
     }
-    let mut text = "<table>\n<caption>What the class misunderstands</caption>\n<thead><tr><th scope=\"col\">Code</th>\
-        <th scope=\"col\">Learners</th><th scope=\"col\">Handed in with it</th><th scope=\"col\">What it means</th></tr></thead>\n<tbody>\n"
-        .to_owned();
-    for one in met {
+    let row = |one: &Met| {
         let had = one.learners().len();
         let share = had.saturating_mul(100).checked_div(count.max(1)).unwrap_or(0).min(100);
-        text.push_str(&format!(
+        format!(
             "<tr><th scope=\"row\">{}</th><td><span class=\"bar\" style=\"width: {share}px\"></span> {had} of {count}</td>\
              <td>{}</td><td>{}</td></tr>",
             escaped(&one.code),
             one.kept.len(),
             escaped(&one.means)
-        ));
-    }
-    text.push_str("</tbody>\n</table>");
-    text
+        )
+    };
+    let rows: Vec<_> = met.iter().map(row).collect();
+    format!(
+        "<table>\n<caption>What the class misunderstands</caption>\n<thead><tr><th scope=\"col\">Code</th>\
+         <th scope=\"col\">Learners</th><th scope=\"col\">Handed in with it</th>\
+         <th scope=\"col\">What it means</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table>",
+        rows.join("\n")
+    )
 }
 
 /// One learner: the notes, and what happened in each exercise that is not held.
-fn learner(grades: &Grades) -> String {
-    let mut text = format!("<section>\n<h2>{}</h2>\n", escaped(&grades.id));
-    let list = |text: &mut String, items: &[String]| {
-        let items: String =
-            items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
-        text.push_str(&format!("<ul>{items}</ul>\n"));
-    };
-    if !grades.notes.is_empty() {
-        list(&mut text, &grades.notes);
+fn learner(own: &Grades) -> String {
+    let mut parts = vec![format!("<section>\n<h2>{}</h2>", escaped(&own.id)), list(&own.notes)];
+    for grade in own.exercises.iter().filter(|grade| !grade.is_held()) {
+        parts.push(story(grade));
+        parts.push(list(&grade.said));
     }
-    for grade in grades.grades.iter().filter(|grade| !grade.is_held()) {
-        let code = grade.misconception.as_deref().map(|code| format!(" · {}", escaped(code)));
-        let parts: Vec<_> = grade
-            .parts()
-            .iter()
-            .map(|(name, score, worth)| format!("{name} ({worth}): {}", score.word()))
-            .collect();
-        text.push_str(&format!(
-            "<h3>{} {}{}</h3>\n<p>{}. By the journal: {} checks, {} hints, {} minutes.</p>\n",
-            escaped(&grade.exercise),
-            escaped(&grade.title),
-            code.unwrap_or_default(),
-            parts.join(", "),
-            grade.journal.checks,
-            grade.journal.hints,
-            grade.journal.minutes
-        ));
-        list(&mut text, &grade.said);
+    if !own.place.is_empty() {
+        parts.push(format!("<p><small>Judged {}.</small></p>", escaped(&own.place)));
     }
-    if !grades.place.is_empty() {
-        text.push_str(&format!("<p><small>Judged {}.</small></p>\n", escaped(&grades.place)));
+    parts.push("</section>".to_owned());
+    parts.join("\n")
+}
+
+fn story(grade: &Grade) -> String {
+    let code = grade.misconception.as_deref().map(|code| format!(" · {}", escaped(code)));
+    let parts: Vec<_> = grade
+        .parts()
+        .iter()
+        .map(|(name, score, worth)| format!("{name} ({worth}): {}", score.word()))
+        .collect();
+    format!(
+        "<h3>{} {}{}</h3>\n<p>{}. By the journal: {} checks, {} hints, {} minutes.</p>",
+        escaped(&grade.exercise),
+        escaped(&grade.title),
+        code.unwrap_or_default(),
+        parts.join(", "),
+        grade.journal.checks,
+        grade.journal.hints,
+        grade.journal.minutes
+    )
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
     }
-    text.push_str("</section>");
-    text
+    let items: Vec<_> = items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
+    format!("<ul>{}</ul>", items.concat())
 }
 
 /// As text of a page.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lab::catalogue::Exercise;
+
 /// A statement of a specification, and the exercises about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +33,13 @@ struct File {
 pub(crate) fn all() -> Result<Vec<Statement>, String> {
     let text = include_str!("../../../labs/syllabus.toml");
     let file: File = toml::from_str(text).map_err(|error| format!("syllabus.toml: {error}"))?;
-    Ok(file.statement)
+    let known: Vec<_> = Exercise::all()?.into_iter().map(|one| one.number).collect();
+    let mut all = file.statement;
+    for statement in &mut all {
+        statement.exercises.retain(|number| known.contains(number));
+    }
+    all.retain(|statement| !statement.exercises.is_empty());
+    Ok(all)
 }
 
 /// The boards that are known.
@@ -40,7 +48,6 @@ pub(crate) const BOARDS: [&str; 4] = ["aqa", "ocr", "cie", "gcse"];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::catalogue::Exercise;
 
     #[test]
     fn every_exercise_is_in_the_syllabus_and_nothing_else_is() {

@@ -28,16 +28,16 @@ pub(crate) struct Claims {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ticket {
-    pub(crate) ticket: Claims,
+    pub(crate) claims: Claims,
     pub(crate) key: String,
     signature: String,
 }
 
 impl Ticket {
     /// Signs the claims.
-    pub(crate) fn sign(ticket: Claims, key: &Ed25519KeyPair) -> Self {
-        let signature = hex(key.sign(&ticket.message()).as_ref());
-        Self { ticket, key: hex(key.public_key().as_ref()), signature }
+    pub(crate) fn sign(claims: Claims, key: &Ed25519KeyPair) -> Self {
+        let signature = hex(key.sign(&claims.message()).as_ref());
+        Self { claims, key: hex(key.public_key().as_ref()), signature }
     }
 
     /// Reads a ticket's file.
@@ -64,9 +64,9 @@ impl Ticket {
         let key = bytes(&ticket.key).unwrap_or_default();
         let signature = bytes(&ticket.signature).unwrap_or_default();
         UnparsedPublicKey::new(&ED25519, key)
-            .verify(&ticket.ticket.message(), &signature)
+            .verify(&ticket.claims.message(), &signature)
             .map_err(|_| "this ticket was changed: its signature does not fit".to_owned())?;
-        if !is_id(&ticket.ticket.id) || Seed::parse(&ticket.ticket.seed).is_none() {
+        if !is_id(&ticket.claims.id) || Seed::parse(&ticket.claims.seed).is_none() {
             return Err("this ticket names nobody".to_owned());
         }
         Ok(ticket)
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_day_ends_where_it_ends_last() {
-        let claims = ticket().ticket;
+        let claims = ticket().claims;
         let at = |text: &str| {
             let format = &time::format_description::well_known::Rfc3339;
             u64::try_from(OffsetDateTime::parse(text, format).unwrap().unix_timestamp()).unwrap()
