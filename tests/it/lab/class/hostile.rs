@@ -1,5 +1,7 @@
 //! Submissions that attack whoever marks them.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::*;
 
 /// A program in place of exercise 03's server, handed in.
@@ -10,6 +12,9 @@ fn handed_in(class: &Class, id: &str, program: &str) -> PathBuf {
     fs::write(own.join("lab.toml"), run).unwrap();
     class.submit(id)
 }
+
+/// Held by a program that takes all it can get, so that the next one finds some of it.
+static GREED: Mutex<()> = Mutex::new(());
 
 /// Processes in whose words this is.
 fn running(mark: &str) -> usize {
@@ -100,6 +105,7 @@ fn a_program_that_forks_without_end_is_ended_with_all_it_started() {
     if !has_pocket_lan() {
         return;
     }
+    let _alone = GREED.lock().unwrap_or_else(PoisonError::into_inner);
     let class = Class::new("03", &["eve"]);
     let mark = format!("doorward-bomb-{}", std::process::id());
     let program = format!(
@@ -128,15 +134,17 @@ fn a_program_that_fills_the_disk_and_the_memory_fills_only_its_own() {
     if !has_pocket_lan() {
         return;
     }
+    let _alone = GREED.lock().unwrap_or_else(PoisonError::into_inner);
     let class = Class::new("03", &["eve"]);
     let program = r#"
-import os, resource
+import os
 written = 0
 try:
     for number in range(100):
-        with open(f"fill-{number}", "wb", buffering=0) as file:
-            for _ in range(64):
-                written += file.write(bytes(1 << 20))
+        with open(f"fill-{number}", "wb") as file:
+            for part in range(64):
+                os.posix_fallocate(file.fileno(), part << 20, 1 << 20)
+                written += 1 << 20
 except OSError:
     pass
 memory = 0
