@@ -26,6 +26,8 @@ mod papers;
 pub(crate) mod picture;
 mod program;
 mod relay;
+pub(crate) mod retry;
+pub(crate) mod seat;
 pub(crate) mod seed;
 mod stage;
 pub(crate) mod talk;

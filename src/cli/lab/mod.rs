@@ -17,7 +17,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{confine, frames, talk, triage};
+use crate::lab::{confine, frames, retry, seat, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -82,6 +82,12 @@ enum Verb {
     /// The small server of some exercises, as its file says.
     #[command(hide = true)]
     Door(DoorArgs),
+    /// The small server of exercise 02, as its file says.
+    #[command(hide = true)]
+    Seat(SeatArgs),
+    /// The small client of exercise 06, as its file says.
+    #[command(hide = true)]
+    Retry(RetryArgs),
     /// The small server of exercise 19, as its file says.
     #[command(hide = true)]
     Frames(DoorArgs),
@@ -96,6 +102,20 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct DoorArgs {
     file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct SeatArgs {
+    file: PathBuf,
+    port: u16,
+}
+
+#[derive(Debug, clap::Args)]
+struct RetryArgs {
+    file: PathBuf,
+    host: String,
+    port: u16,
+    log: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,6 +148,14 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::Author(args)) => author::run(args),
         Some(Verb::Confined(args)) => return Exit::AsProgram(confine::run(args)),
         Some(Verb::Door(args)) => return own(in_runtime(door::open(&args.file)).flatten()),
+        Some(Verb::Seat(args)) => {
+            let done = in_runtime(seat::serve(&args.file, args.port)).flatten();
+            return done.map_or_else(|why| own(Err(why)), Exit::AsProgram);
+        }
+        Some(Verb::Retry(args)) => {
+            let asking = retry::ask(&args.file, &args.host, args.port, &args.log);
+            return in_runtime(asking).flatten().map_or_else(|why| own(Err(why)), Exit::AsProgram);
+        }
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

@@ -1,7 +1,9 @@
 //! What each exercise's check does: a file an exercise, named by its number.
 
+mod e02;
 mod e03;
 mod e05;
+mod e06;
 mod e07;
 mod e10;
 mod e11;
@@ -22,8 +24,10 @@ use super::verdict::Findings;
 /// [`Stop`], where it cannot go on.
 pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop> {
     match check {
+        "02" => Box::pin(e02::examine(stage)).await,
         "03" => e03::examine(stage).await,
         "05" => e05::examine(stage).await,
+        "06" => Box::pin(e06::examine(stage)).await,
         "07" => e07::examine(stage).await,
         "10" => e10::examine(stage).await,
         "11" => e11::examine(stage).await,
