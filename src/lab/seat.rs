@@ -72,8 +72,7 @@ pub(crate) async fn serve(file: &Path, port: u16) -> Result<u8, String> {
         Ok(listener) => {
             let own = listener.local_addr().map_or(port, |own| own.port());
             say(&format!("ready {own}"));
-            greet(listener).await;
-            Ok(0)
+            greet(listener).await
         }
         Err(_) if plan.taken == Taken::Ignore => {
             say(&format!("ready {port}"));
@@ -134,7 +133,7 @@ pub(crate) fn share(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-async fn greet(listener: TcpListener) {
+async fn greet(listener: TcpListener) -> ! {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else {
             sleep(Duration::from_millis(50)).await;

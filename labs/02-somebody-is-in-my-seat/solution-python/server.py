@@ -8,7 +8,7 @@ port = int(sys.argv[1])
 
 
 def seat():
-    for attempt in range(13):
+    for attempt in range(8):
         server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

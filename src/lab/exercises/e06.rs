@@ -42,6 +42,16 @@ enum Manner {
     HangsFirst,
 }
 
+impl Manner {
+    /// How long a client that does as the task says is busy with it, and a language with its start.
+    fn longest(self) -> Duration {
+        match self {
+            Self::Fails => LONGEST,
+            Self::FailsFirst(_) | Self::Denies | Self::HangsFirst => SHORT,
+        }
+    }
+}
+
 /// What came of one start of the learner's client.
 struct Play {
     /// When each visitor came, since the first.
@@ -74,7 +84,7 @@ impl Scene<'_> {
         let mut client = self.stage.start("client", &values)?;
         client.nothing_more();
         // A client that comes again and again is stopped as soon as that is clear.
-        let (begun, limit) = (Instant::now(), self.stage.patience(LONGEST));
+        let (begun, limit) = (Instant::now(), self.stage.patience(manner.longest()));
         let status = loop {
             if let Some(status) = client.ended(POLL).await {
                 break Some(status);
@@ -203,10 +213,12 @@ impl Plays {
             let walk = Walk::new("Ana", HERE, stopped).through(&ROOMS);
             findings.walks.push(walk.ending(format!("{} attempts", play.arrivals.len())));
         }
-        if let Some((code, _)) = rude.or_else(|| self.untold()) {
+        if let Some((code, _)) = rude {
             findings.looks_like(code);
-        } else if !self.hangs.has_result {
+        } else if self.hangs.code.is_none() {
             findings.looks_like("M06-NOTIMEOUT");
+        } else if let Some((code, _)) = self.untold() {
+            findings.looks_like(code);
         }
         findings
     }
@@ -296,7 +308,8 @@ const CAP: Duration = Duration::from_millis(800);
 const SHORTEST: Duration = Duration::from_millis(20);
 const ROUNDED: Duration = Duration::from_millis(2);
 /// Six attempts and five waits take two seconds at most.
-const LONGEST: Duration = Duration::from_millis(3000);
+const LONGEST: Duration = Duration::from_secs(3);
+const SHORT: Duration = Duration::from_millis(1200);
 /// Longer than any check.
 const HELD: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
