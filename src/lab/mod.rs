@@ -21,6 +21,7 @@ pub(crate) mod journal;
 mod knock;
 pub(crate) mod lan;
 pub(crate) mod look;
+pub(crate) mod night;
 mod pace;
 mod papers;
 pub(crate) mod picture;

@@ -17,7 +17,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{confine, frames, retry, seat, talk, triage};
+use crate::lab::{confine, frames, night, retry, seat, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -88,6 +88,9 @@ enum Verb {
     /// The small client of exercise 06, as its file says.
     #[command(hide = true)]
     Retry(RetryArgs),
+    /// Looks for attackers in a log by the rules in a file, for exercise 22.
+    #[command(hide = true)]
+    Night(NightArgs),
     /// The small server of exercise 19, as its file says.
     #[command(hide = true)]
     Frames(DoorArgs),
@@ -116,6 +119,12 @@ struct RetryArgs {
     host: String,
     port: u16,
     log: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct NightArgs {
+    file: PathBuf,
+    night: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -156,6 +165,7 @@ pub(super) fn run(args: &Args) -> Exit {
             let asking = retry::ask(&args.file, &args.host, args.port, &args.log);
             return in_runtime(asking).flatten().map_or_else(|why| own(Err(why)), Exit::AsProgram);
         }
+        Some(Verb::Night(args)) => return own(night::rules::watch(&args.file, &args.night)),
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

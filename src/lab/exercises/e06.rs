@@ -248,7 +248,7 @@ impl Plays {
             })
         };
         let gives_up = self.dead.iter().all(|play| play.arrivals.len() <= MOST_ATTEMPTS);
-        if !gaps.is_empty() && gaps.iter().all(|gap| *gap < SHORTEST) {
+        if gaps.iter().filter(|gap| **gap < SHORTEST).count().saturating_mul(2) > gaps.len() {
             Some(("M06-HAMMER", "your client came again at once, and again"))
         } else if !gives_up {
             Some(("M06-FOREVER", "your client never gives up"))

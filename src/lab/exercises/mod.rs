@@ -11,6 +11,7 @@ mod e12;
 mod e14;
 mod e15;
 mod e19;
+mod e22;
 mod exam;
 
 use super::seed::Seed;
@@ -35,6 +36,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
         "14" => e14::examine(stage).await,
         "15" => e15::examine(stage).await,
         "19" => e19::examine(stage).await,
+        "22" => e22::examine(stage).await,
         other => Err(Stop::machine(format!("this program has no check named {other}"))),
     }
 }
@@ -43,6 +45,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
 pub(crate) fn vary(check: &str, variant: Variant, seed: &Seed) -> Variant {
     match check {
         "07" => e07::vary(variant, seed),
+        "22" => e22::vary(variant, seed),
         _ => variant,
     }
 }
