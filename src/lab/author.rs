@@ -92,9 +92,10 @@ impl Trial<'_> {
             told(held, sentence);
         }
         let busy = load.then(Busy::begin);
-        // Most of a check is waiting, so that four for a core do not disturb each other.
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
-        let width = if load { 1 } else { cores.saturating_mul(4) };
+        // Most of a check is waiting, the more the longer it takes, so that several for a core do not disturb each other.
+        let waits = usize::from(self.exercise.about.seconds.clamp(4, 10));
+        let width = if load { 1 } else { cores.saturating_mul(waits) };
         let tries = futures_util::stream::iter(self.tries());
         let mut came = tries.map(|one| async move { (self.make(&one).await, one) }).buffered(width);
         while let Some((came, one)) = came.next().await {

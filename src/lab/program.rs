@@ -131,8 +131,8 @@ impl Program {
         let lines: Vec<_> = all.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default();
         let telling = if last.iter().any(|line| line.starts_with("doorward does not start")) {
-            // Doorward says first what is wrong, and then what is unwise.
-            lines.iter().find(|line| !line.contains(" warning: "))
+            // Doorward says what is wrong and what is unwise, each with a line of advice below it.
+            lines.iter().find(|line| !line.contains(" warning: ") && !line.starts_with(' '))
         } else if self.is_own {
             None
         } else {

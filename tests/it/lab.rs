@@ -198,6 +198,19 @@ fn what_a_learner_broke_is_said_in_a_sentence() {
 }
 
 #[test]
+fn what_is_wrong_in_a_configuration_is_said_and_not_what_is_unwise() {
+    if !has_pocket_lan() {
+        return;
+    }
+    let folder = started("21");
+    let file = place(folder.path(), "21").join("doorward.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("first = \"1h\"", "first = \"300ms\"");
+    fs::write(&file, text).unwrap();
+    let (code, said, _) = lab(folder.path(), &["check", "21", "--plain"]);
+    assert!(code == 1 && said.contains("less than 1s") && !said.contains("add crl"), "{said}");
+}
+
+#[test]
 fn a_reset_keeps_what_the_learner_had() {
     let folder = started("03");
     let own = place(folder.path(), "03");
