@@ -35,3 +35,4 @@ pub(crate) mod talk;
 pub(crate) mod triage;
 mod variant;
 pub(crate) mod verdict;
+pub(crate) mod worked;

@@ -153,6 +153,13 @@ fn a_misconception_is_named_and_explained() {
     assert!(said.contains("M03-LIST-ONLY") && said.contains("scanner"), "{said}");
     assert!(said.contains("GATE: not yet.") && said.contains("ATTACK: held."), "{said}");
     assert!(said.is_ascii() || !said.contains('✔'), "{said}");
+    assert!(!said.contains("once more"), "{said}");
+    let (_, again, _) = lab(folder.path(), &["check", "03", "--plain"]);
+    assert!(
+        again.contains("M03-LIST-ONLY once more: compare two answers, in door.toml."),
+        "{again}"
+    );
+    assert!(again.contains("   with it   [address]"), "{again}");
 }
 
 #[test]

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::{Exit, chosen, in_runtime, screen};
 use crate::lab::catalogue::Exercise;
-use crate::lab::check::Checker;
+use crate::lab::check::{Checker, variant};
 use crate::lab::home::Home;
 use crate::lab::journal::Event;
 use crate::lab::look::page;
 use crate::lab::picture::Look;
 use crate::lab::seed::Seed;
 use crate::lab::verdict::{Findings, Outcome, Verdict};
+use crate::lab::worked::worked;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -97,12 +98,28 @@ pub(super) fn after(exercise: &Exercise, verdict: &Verdict, home: &Home, look: L
             }
         }
         Outcome::NotYet => {
+            again(exercise, verdict, home);
             screen::say(format_args!("\n   a hint: doorward lab hint {number}"));
         }
         Outcome::Inconclusive => {
             screen::say(
                 "\n   This is no verdict on your work. doorward lab doctor says what this machine can measure.",
             );
+        }
+    }
+}
+
+/// Whoever makes the same mistake again does not ask for help: those who need it most ask least.
+fn again(exercise: &Exercise, verdict: &Verdict, home: &Home) {
+    let Some(code) = &verdict.findings.misconception else { return };
+    let met = home.journal.standing(&exercise.number).misconceptions.get(code).copied();
+    let Some(seed) = home.journal.seed().filter(|_| met.unwrap_or(0) > 1) else { return };
+    let Some(shown) = worked(exercise, &variant(exercise, &seed), code) else { return };
+    screen::say(format_args!("\n   {code} once more: compare two answers, in {}.", shown.file));
+    for (whose, lines) in [("with it", &shown.with), ("without", &shown.without)] {
+        let lines = if lines.is_empty() { &["(nothing of this)".to_owned()][..] } else { lines };
+        for line in lines {
+            screen::say(format_args!("   {whose}   {line}"));
         }
     }
 }
