@@ -28,6 +28,7 @@ pub(crate) mod picture;
 mod program;
 mod relay;
 pub(crate) mod retry;
+pub(crate) mod rollcall;
 pub(crate) mod seat;
 pub(crate) mod seed;
 mod stage;

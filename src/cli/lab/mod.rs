@@ -17,7 +17,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{confine, frames, night, retry, seat, talk, triage};
+use crate::lab::{confine, frames, night, retry, rollcall, seat, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -82,6 +82,9 @@ enum Verb {
     /// The small server of some exercises, as its file says.
     #[command(hide = true)]
     Door(DoorArgs),
+    /// The small server of exercise 01, as its file says.
+    #[command(hide = true)]
+    Rollcall(DoorArgs),
     /// The small server of exercise 02, as its file says.
     #[command(hide = true)]
     Seat(SeatArgs),
@@ -166,6 +169,9 @@ pub(super) fn run(args: &Args) -> Exit {
             return in_runtime(asking).flatten().map_or_else(|why| own(Err(why)), Exit::AsProgram);
         }
         Some(Verb::Night(args)) => return own(night::rules::watch(&args.file, &args.night)),
+        Some(Verb::Rollcall(args)) => {
+            return own(in_runtime(rollcall::serve(&args.file)).flatten());
+        }
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

@@ -1,5 +1,6 @@
 //! What each exercise's check does: a file an exercise, named by its number.
 
+mod e01;
 mod e02;
 mod e03;
 mod e05;
@@ -26,6 +27,7 @@ use super::verdict::Findings;
 /// [`Stop`], where it cannot go on.
 pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop> {
     match check {
+        "01" => Box::pin(e01::examine(stage)).await,
         "02" => Box::pin(e02::examine(stage)).await,
         "03" => e03::examine(stage).await,
         "05" => e05::examine(stage).await,
