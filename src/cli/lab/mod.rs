@@ -17,7 +17,7 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{confine, frames, night, retry, rollcall, seat, talk, triage};
+use crate::lab::{club, confine, filter, frames, night, retry, rollcall, seat, talk, triage};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -85,6 +85,12 @@ enum Verb {
     /// The small server of exercise 01, as its file says.
     #[command(hide = true)]
     Rollcall(DoorArgs),
+    /// The small server of exercise 08, as its file says.
+    #[command(hide = true)]
+    Club(DoorArgs),
+    /// The packet filter of exercise 08, as its file says.
+    #[command(hide = true)]
+    Filter(FilterArgs),
     /// The small server of exercise 02, as its file says.
     #[command(hide = true)]
     Seat(SeatArgs),
@@ -131,6 +137,12 @@ struct NightArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct FilterArgs {
+    file: PathBuf,
+    packets: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 struct TalkArgs {
     file: PathBuf,
     host: String,
@@ -172,6 +184,8 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::Rollcall(args)) => {
             return own(in_runtime(rollcall::serve(&args.file)).flatten());
         }
+        Some(Verb::Club(args)) => return own(in_runtime(club::open(&args.file)).flatten()),
+        Some(Verb::Filter(args)) => return own(filter::judge(&args.file, &args.packets)),
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

@@ -6,6 +6,7 @@ mod e03;
 mod e05;
 mod e06;
 mod e07;
+mod e08;
 mod e10;
 mod e11;
 mod e12;
@@ -33,6 +34,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
         "05" => e05::examine(stage).await,
         "06" => Box::pin(e06::examine(stage)).await,
         "07" => e07::examine(stage).await,
+        "08" => Box::pin(e08::examine(stage)).await,
         "10" => e10::examine(stage).await,
         "11" => e11::examine(stage).await,
         "12" => e12::examine(stage).await,
