@@ -7,6 +7,7 @@
 //! Attack code takes a [`knock::Target`], which only the stage makes, and only for addresses of this lab.
 
 pub(crate) mod author;
+pub(crate) mod board;
 pub(crate) mod catalogue;
 pub(crate) mod check;
 pub(crate) mod door;

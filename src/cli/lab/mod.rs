@@ -17,7 +17,9 @@ use crate::lab::catalogue::Exercise;
 use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
-use crate::lab::{club, confine, filter, frames, night, retry, rollcall, seat, talk, triage};
+use crate::lab::{
+    board, club, confine, filter, frames, night, retry, rollcall, seat, talk, triage,
+};
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
 /// you built: the honest client must still be served, the attack must fail, and at the right gate.
@@ -91,6 +93,9 @@ enum Verb {
     /// The packet filter of exercise 08, as its file says.
     #[command(hide = true)]
     Filter(FilterArgs),
+    /// The notice board of exercise 20, as its file says.
+    #[command(hide = true)]
+    Board(DoorArgs),
     /// The small server of exercise 02, as its file says.
     #[command(hide = true)]
     Seat(SeatArgs),
@@ -186,6 +191,7 @@ pub(super) fn run(args: &Args) -> Exit {
         }
         Some(Verb::Club(args)) => return own(in_runtime(club::open(&args.file)).flatten()),
         Some(Verb::Filter(args)) => return own(filter::judge(&args.file, &args.packets)),
+        Some(Verb::Board(args)) => return own(in_runtime(board::serve(&args.file)).flatten()),
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

@@ -13,6 +13,7 @@ mod e12;
 mod e14;
 mod e15;
 mod e19;
+mod e20;
 mod e21;
 mod e22;
 mod exam;
@@ -41,6 +42,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
         "14" => e14::examine(stage).await,
         "15" => e15::examine(stage).await,
         "19" => e19::examine(stage).await,
+        "20" => Box::pin(e20::examine(stage)).await,
         "21" => Box::pin(e21::examine(stage)).await,
         "22" => e22::examine(stage).await,
         other => Err(Stop::machine(format!("this program has no check named {other}"))),
