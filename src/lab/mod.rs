@@ -12,6 +12,7 @@ pub(crate) mod catalogue;
 pub(crate) mod check;
 pub(crate) mod door;
 pub(crate) mod class;
+pub(crate) mod clinic;
 pub(crate) mod club;
 pub(crate) mod confine;
 mod exercises;

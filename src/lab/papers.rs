@@ -115,7 +115,8 @@ pub(crate) fn not_yet_valid(draft: Draft) -> Draft {
     draft.valid(days_from_now(1), days_from_now(40))
 }
 
-fn days_from_now(days: i64) -> OffsetDateTime {
+/// The same time of day, so many days from today.
+pub(crate) fn days_from_now(days: i64) -> OffsetDateTime {
     OffsetDateTime::now_utc().saturating_add(time::Duration::days(days))
 }
 

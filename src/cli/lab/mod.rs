@@ -18,7 +18,7 @@ use crate::lab::door;
 use crate::lab::home::Home;
 use crate::lab::picture::Look;
 use crate::lab::{
-    board, club, confine, filter, frames, night, retry, rollcall, seat, talk, triage,
+    board, clinic, club, confine, filter, frames, night, retry, rollcall, seat, talk, triage,
 };
 
 /// Exercises about sockets, firewalls, TLS, certificates and hostile input. Each is checked by attacking what
@@ -93,6 +93,9 @@ enum Verb {
     /// The packet filter of exercise 08, as its file says.
     #[command(hide = true)]
     Filter(FilterArgs),
+    /// Writes the certificates of exercise 13 as its file describes them, into patients.
+    #[command(hide = true)]
+    Clinic(DoorArgs),
     /// The notice board of exercise 20, as its file says.
     #[command(hide = true)]
     Board(DoorArgs),
@@ -192,6 +195,10 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(Verb::Club(args)) => return own(in_runtime(club::open(&args.file)).flatten()),
         Some(Verb::Filter(args)) => return own(filter::judge(&args.file, &args.packets)),
         Some(Verb::Board(args)) => return own(in_runtime(board::serve(&args.file)).flatten()),
+        Some(Verb::Clinic(args)) => clinic::show(&args.file).map(|written| {
+            written.iter().for_each(screen::say);
+            Exit::Fine
+        }),
         Some(Verb::Frames(args)) => return own(in_runtime(frames::serve(&args.file)).flatten()),
         Some(Verb::Talk(args)) => {
             return own(in_runtime(talk::talk(&args.file, &args.host, args.port)).flatten());

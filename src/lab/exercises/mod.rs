@@ -10,6 +10,7 @@ mod e08;
 mod e10;
 mod e11;
 mod e12;
+mod e13;
 mod e14;
 mod e15;
 mod e19;
@@ -39,6 +40,7 @@ pub(crate) async fn examine(check: &str, stage: &Stage) -> Result<Findings, Stop
         "10" => e10::examine(stage).await,
         "11" => e11::examine(stage).await,
         "12" => e12::examine(stage).await,
+        "13" => Box::pin(e13::examine(stage)).await,
         "14" => e14::examine(stage).await,
         "15" => e15::examine(stage).await,
         "19" => e19::examine(stage).await,
