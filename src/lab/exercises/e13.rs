@@ -101,7 +101,22 @@ async fn visit(
         stream.read_exact(&mut heard).await
     };
     let came = timeout(limit, talk).await.map_err(Stop::machine)?;
-    Ok(came.map(drop).map_err(|error| error.to_string()))
+    Ok(came.map(drop).map_err(|error| brief(&error.to_string())))
+}
+
+/// The complaint in a word or three, without the numbers behind it.
+fn brief(error: &str) -> String {
+    let error = error.strip_prefix("invalid peer certificate: ").unwrap_or(error);
+    let known = [
+        ("UnknownIssuer", "unknown issuer"),
+        ("BadSignature", "bad signature"),
+        ("certificate expired", "expired"),
+        ("certificate not valid yet", "not valid yet"),
+        ("certificate not valid for name", "not valid for this name"),
+        ("certificate does not allow extended key usage", "invalid purpose"),
+    ];
+    let word = known.iter().find(|(long, _)| error.starts_with(long)).map(|(_, word)| *word);
+    word.unwrap_or(error).to_owned()
 }
 
 /// As strict as any, at another time.
@@ -203,11 +218,14 @@ fn judge(seen: &[Seen]) -> Findings {
         let why = one.visits.first().cloned().and_then(Result::err);
         let said = why.as_deref().unwrap_or("well");
         findings.saw(format!("{}, today: {said}.", one.case.name));
-        let stopped = why.is_some().then_some((Gate::Handshake, "not believed"));
-        findings.walks.push(Walk::new("Ana", one.case.name, stopped).through(&ROOMS));
-        let stopped = (!one.passes(2)).then_some((Gate::Handshake, "not believed"));
-        let walk = Walk::new("Mallory", one.case.name, stopped).through(&ROOMS).hostile();
-        findings.walks.push(walk.ending("in a hundred days"));
+        let stopped = why.is_some().then_some((Gate::Handshake, said));
+        let walk = Walk::new("Ana", HERE, stopped).through(&ROOMS);
+        findings.walks.push(walk.ending(format!("visits {}, today", one.case.name)));
+    }
+    if let Some(one) = eternal.or_else(|| seen.first()) {
+        let stopped = eternal.is_none().then_some((Gate::Handshake, "not believed"));
+        let walk = Walk::new("Mallory", HERE, stopped).through(&ROOMS).hostile();
+        findings.walks.push(walk.ending(format!("is {}, in a hundred days", one.case.name)));
     }
     if let Some(code) = recognised(seen) {
         findings.looks_like(code);
