@@ -94,7 +94,7 @@ impl Trial<'_> {
         let busy = load.then(Busy::begin);
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         // Most of a check is waiting, the more the longer it takes, so that several for a core do not disturb each other.
-        let waits = usize::from(self.exercise.about.seconds.clamp(4, 10));
+        let waits = usize::from(self.exercise.about.seconds.clamp(4, 6));
         let width = if load { 1 } else { cores.saturating_mul(waits) };
         let tries = futures_util::stream::iter(self.tries());
         let mut came = tries.map(|one| async move { (self.make(&one).await, one) }).buffered(width);

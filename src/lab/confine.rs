@@ -57,6 +57,7 @@ const CANNOT_RUN: u8 = 126;
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::collections::BTreeMap;
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -66,12 +67,18 @@ mod system {
         RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
     };
     use nix::errno::Errno;
+    use nix::libc;
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
     use nix::sys::prctl::set_pdeathsig;
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use nix::sys::signal::Signal;
     use nix::sys::wait::{WaitStatus, wait};
+
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, TargetArch, apply_filter,
+    };
 
     use super::{Args, CANNOT_RUN, around};
 
@@ -108,6 +115,9 @@ mod system {
         let own = std::env::current_exe().unwrap_or_default();
         let program = if program == "doorward" { own.clone() } else { PathBuf::from(program) };
         if let Err(error) = shut(&args.folder, &own) {
+            return failed(error);
+        }
+        if let Err(error) = internet_only() {
             return failed(error);
         }
         let mut command = Command::new(program);
@@ -197,6 +207,29 @@ mod system {
         Ok(ruleset.restrict_self()?.ruleset)
     }
 
+    /// Leaves the sockets of the internet alone, which lead nowhere in a network of its own. A unix socket leads to
+    /// services of this machine that believe its user, and Landlock does not judge who connects to one.
+    fn internet_only() -> Result<(), seccompiler::Error> {
+        let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+        let other = families.map(|family| {
+            let family = u64::from(family.unsigned_abs());
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
+        });
+        let other = SeccompRule::new(other.into_iter().collect::<Result<_, _>>()?)?;
+        // What it is asked to do does not pass a filter of system calls.
+        let mut rules = BTreeMap::from([
+            (libc::SYS_socket, vec![other]),
+            (libc::SYS_io_uring_setup, Vec::new()),
+        ]);
+        // The numbers of the x32 ABI, which pass as x86-64: without its bit none of them exists elsewhere.
+        let twins: Vec<_> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
+        rules.extend(twins);
+        let machine = TargetArch::try_from(std::env::consts::ARCH)?;
+        let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, machine)?;
+        apply_filter(&BpfProgram::try_from(filter)?)
+    }
+
     fn open(
         ruleset: RulesetCreated,
         path: &Path,
@@ -250,6 +283,8 @@ mod system {
         }
     }
 
+    /// `__X32_SYSCALL_BIT` of the kernel.
+    const X32: i64 = 0x4000_0000;
     /// What this program has vetted; a kernel that knows less gives what it can.
     const VETTED: ABI = ABI::V6;
     /// Programs have no business with these.

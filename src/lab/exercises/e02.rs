@@ -295,9 +295,9 @@ const VISITORS: usize = 20;
 const MOMENT: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_millis(450);
 /// From the start, or from when the seat was left, to the first greeting.
-const START: Duration = Duration::from_secs(2);
+const START: Duration = Duration::from_secs(5);
 /// The task says one second; a language has to start, and to end.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(4);
 const SAID: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(20);

@@ -43,7 +43,7 @@ enum Manner {
 }
 
 impl Manner {
-    /// How long a client that does as the task says is busy with it, and a language with its start.
+    /// How long a client that does as the task says is busy with it.
     fn longest(self) -> Duration {
         match self {
             Self::Fails => LONGEST,
@@ -83,13 +83,19 @@ impl Scene<'_> {
         ];
         let mut client = self.stage.start("client", &values)?;
         client.nothing_more();
-        // A client that comes again and again is stopped as soon as that is clear.
+        // A client that comes again and again is stopped as soon as that is clear. Its time begins when it is there:
+        // a language may take a while to start.
         let (begun, limit) = (Instant::now(), self.stage.patience(manner.longest()));
+        let start = self.stage.patience(START);
         let status = loop {
             if let Some(status) = client.ended(POLL).await {
                 break Some(status);
             }
-            if begun.elapsed() > limit || server.arrivals().len() > CLEARLY_TOO_MANY {
+            let is_late = match server.first() {
+                Some(first) => first.elapsed() > limit,
+                None => begun.elapsed() > start,
+            };
+            if is_late || server.arrivals().len() > CLEARLY_TOO_MANY {
                 break None;
             }
         };
@@ -144,9 +150,14 @@ impl Server {
         Ok(Self { at, arrivals, task: task.abort_handle() })
     }
 
+    /// When the first visitor came.
+    fn first(&self) -> Option<Instant> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
+    }
+
     fn arrivals(&self) -> Vec<Duration> {
+        let first = self.first();
         let all = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = all.first().copied();
         all.iter().filter_map(|at| Some(at.duration_since(first?))).collect()
     }
 }
@@ -310,6 +321,7 @@ const ROUNDED: Duration = Duration::from_millis(2);
 /// Six attempts and five waits take two seconds at most.
 const LONGEST: Duration = Duration::from_secs(3);
 const SHORT: Duration = Duration::from_millis(1200);
+const START: Duration = Duration::from_secs(5);
 /// Longer than any check.
 const HELD: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);

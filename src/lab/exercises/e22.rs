@@ -213,4 +213,4 @@ const MOST_ALERTS: usize = 40;
 /// In seconds after the end.
 const IN_TIME: u32 = 3600;
 /// For one night.
-const LONGEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(5);

@@ -49,6 +49,9 @@ fn a_program_that_steals_writes_and_kills_is_contained() {
     }
     let class = Class::new("03", &["eve", "ada"]);
     let bystander = class.path("10b").join("bystander");
+    // A service of this machine that believes whoever may open its socket.
+    let local = class.path("service.sock");
+    let _service = std::os::unix::net::UnixListener::bind(&local).unwrap();
     let mut sleeper = Command::new("sleep").arg("300").spawn().unwrap();
     let program = format!(
         r#"
@@ -75,6 +78,10 @@ def everybody():
         os.kill(-1, signal.SIGKILL)
 attempt("all", everybody)
 attempt("words", lambda: [open(p + "/environ").read() for p in glob.glob("/proc/[0-9]*")][0])
+def local():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect({socket:?})
+attempt("local", local)
 def outside():
     s = socket.create_connection(("192.0.2.1", 80), 1)
 attempt("outside", outside)
@@ -84,6 +91,7 @@ raise SystemExit("Error: found [" + " ".join(found) + "]")
         key = class.path("10b/class.key").to_str().unwrap(),
         roster = class.path("roster.csv").to_str().unwrap(),
         folder = class.path("10b").to_str().unwrap(),
+        socket = local.to_str().unwrap(),
         loot = bystander.to_str().unwrap(),
         sleeper = sleeper.id(),
     );
