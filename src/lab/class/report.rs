@@ -28,7 +28,7 @@ pub(crate) fn page(class: &Class, exercises: &[Exercise], all: &[Grades], met: &
         line(&mut page, &format!("<p>Nothing from: {}.</p>", missing.join(", ")));
     }
     line(&mut page, &heat(exercises, all));
-    line(&mut page, &misunderstood(all.len(), met));
+    line(&mut page, &misunderstood(all, met));
     for grades in all {
         line(&mut page, &learner(grades));
     }
@@ -61,8 +61,8 @@ fn heat(exercises: &[Exercise], all: &[Grades]) -> String {
     let heads: Vec<_> = exercises.iter().map(head).collect();
     let rows: Vec<_> = all.iter().map(row).collect();
     format!(
-        "<table>\n<caption>Who holds what</caption>\n<thead><tr><th scope=\"col\">Learner</th>{}\
-         <th scope=\"col\">Points</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table>",
+        "<div class=\"wide\"><table>\n<caption>Who holds what</caption>\n<thead><tr><th scope=\"col\">Learner</th>{}\
+         <th scope=\"col\">Points</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table></div>",
         heads.concat(),
         rows.join("\n")
     )
@@ -89,26 +89,40 @@ fn sign(state: &str) -> &'static str {
     }
 }
 
-fn misunderstood(count: usize, met: &[Met]) -> String {
+/// Misconceptions against learners: who handed in an answer with it, and who met it on the way.
+fn misunderstood(all: &[Grades], met: &[Met]) -> String {
     if met.is_empty() {
         return "<p>No misconception was recognised.</p>".to_owned();
     }
+    let head = |own: &Grades| {
+        format!("<th scope=\"col\" class=\"turned\"><span>{}</span></th>", escaped(&own.id))
+    };
     let row = |one: &Met| {
-        let had = one.learners().len();
-        let share = had.saturating_mul(100).checked_div(count.max(1)).unwrap_or(0).min(100);
+        let cell = |own: &Grades| {
+            if one.kept.contains(&own.id) {
+                "<td class=\"cell not-yet\" title=\"handed in with it\">✖</td>"
+            } else if one.passed.contains(&own.id) {
+                "<td class=\"cell unclear\" title=\"met on the way\">○</td>"
+            } else {
+                "<td class=\"cell\"></td>"
+            }
+        };
+        let cells: String = all.iter().map(cell).collect();
         format!(
-            "<tr><th scope=\"row\">{}</th><td><span class=\"bar\" style=\"width: {share}px\"></span> {had} of {count}</td>\
-             <td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th>{cells}<td>{} of {}</td><td>{}</td></tr>",
             escaped(&one.code),
-            one.kept.len(),
+            one.learners().len(),
+            all.len(),
             escaped(&one.means)
         )
     };
+    let heads: Vec<_> = all.iter().map(head).collect();
     let rows: Vec<_> = met.iter().map(row).collect();
     format!(
-        "<table>\n<caption>What the class misunderstands</caption>\n<thead><tr><th scope=\"col\">Code</th>\
-         <th scope=\"col\">Learners</th><th scope=\"col\">Handed in with it</th>\
-         <th scope=\"col\">What it means</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table>",
+        "<div class=\"wide\"><table>\n<caption>What the class misunderstands: ✖ handed in with it, ○ met on the way</caption>\n\
+         <thead><tr><th scope=\"col\">Code</th>{}<th scope=\"col\">Learners</th>\
+         <th scope=\"col\">What it means</th></tr></thead>\n<tbody>\n{}\n</tbody>\n</table></div>",
+        heads.concat(),
         rows.join("\n")
     )
 }

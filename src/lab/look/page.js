@@ -6,9 +6,12 @@ document.getElementById("title").textContent = state.title;
 document.getElementById("about").textContent = "The attack of this exercise is to be stopped in the room: " + state.room + ".";
 const walks = document.getElementById("walks");
 const rooms = [];
+// Who is to be served on one side, who is to be stopped on the other: the same rooms, at the same moment.
+const column = (title) => { const box = make("section", undefined, "column"); box.append(make("h3", title)); return box; };
+const sides = { honest: column("To be served"), hostile: column("To be stopped") };
 for (const walk of state.walks) {
   const box = make("article", undefined, walk.hostile ? "walk hostile" : "walk");
-  box.append(make("h3", walk.who + ", from " + walk.from));
+  box.append(make("h4", walk.who + ", from " + walk.from));
   const list = make("ol", undefined, "rooms");
   const own = [];
   for (const [room, step] of walk.steps) {
@@ -19,9 +22,11 @@ for (const walk of state.walks) {
     list.append(item);
   }
   box.append(list, make("p", walk.end, "end"));
-  walks.append(box);
+  (walk.hostile ? sides.hostile : sides.honest).append(box);
   rooms.push(own);
 }
+for (const side of [sides.honest, sides.hostile]) if (side.children.length > 1) walks.append(side);
+walks.classList.toggle("side", walks.children.length === 2);
 if (!state.walks.length) walks.append(make("p", "Nobody came as far as a room."));
 let place = Infinity;
 const draw = () => { for (const own of rooms) own.forEach((item, index) => item.classList.toggle("reached", index < place)); };

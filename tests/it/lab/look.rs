@@ -60,9 +60,15 @@ fn the_page_shows_the_rooms_and_the_bytes_without_a_network() {
     let text = fs::read_to_string(&page).unwrap();
     assert!(!text.contains("http://") && !text.contains("https://"), "the page asks for something");
     let shown = shown(&page, folder.path());
-    for expected in
-        ["Ana, from 127.0.0.1", "has no key", "bank.school.test", "ClientHello", "Replay"]
-    {
+    for expected in [
+        "To be served",
+        "To be stopped",
+        "Ana, from 127.0.0.1",
+        "has no key",
+        "bank.school.test",
+        "ClientHello",
+        "Replay",
+    ] {
         assert!(shown.contains(expected), "{expected} is not on the page: {shown}");
     }
 }
