@@ -36,7 +36,8 @@ impl Checker {
         Self { confines: true, ..self }
     }
 
-    /// Visits the learner's files and then the weak twin, with the same seed.
+    /// Visits the learner's files and the weak twin, with the same seed: at the same time where the twin can have a
+    /// network of its own, one after the other elsewhere.
     pub(crate) async fn check(
         &self,
         exercise: &Exercise,
@@ -46,8 +47,13 @@ impl Checker {
     ) -> Verdict {
         let begun = Instant::now();
         let setting = self.setting(exercise, learner, run);
-        let findings = visit(exercise, files, &setting).await;
-        let control = self.control(exercise, &setting, &findings).await;
+        let (findings, twin) =
+            tokio::join!(visit(exercise, files, &setting), self.beside(exercise, &setting));
+        let twin = match twin {
+            Some(twin) => twin,
+            None => visit(exercise, &start(exercise, &setting), &setting).await,
+        };
+        let control = control(exercise, &setting, &findings, &twin).await;
         let outcome = Verdict::outcome(&findings, &control);
         Verdict {
             exercise: exercise.number.clone(),
@@ -77,27 +83,40 @@ impl Checker {
         Setting { lan, pace: self.pace, variant, seed, confines: self.confines }
     }
 
-    /// The attack must work on the start state; and where the honest client was not served by the learner's
-    /// work, it must be served by the solution, or else it is this machine that does not serve it.
-    async fn control(&self, exercise: &Exercise, setting: &Setting, of: &Findings) -> Part {
-        let twin = setting.variant.fill_all(&exercise.folder("start"));
-        let twin = visit(exercise, &twin, setting).await;
-        if !twin.attack.is_not_yet() {
-            let why = twin.saw.join(" ");
-            return Part::Inconclusive(format!("the attack did not work on the weak twin: {why}"));
-        }
-        if of.honest.is_not_yet() {
-            let solution = setting.variant.fill_all(&exercise.overlaid("solution"));
-            let solution = visit(exercise, &solution, setting).await;
-            if !solution.honest.is_held() {
-                let why = solution.saw.join(" ");
-                return Part::Inconclusive(format!(
-                    "the honest client is not served by the solution either: {why}"
-                ));
-            }
-        }
-        Part::Held("the same attack works on the untouched start".to_owned())
+    /// Visits the twin in a network beside this one, if there can be one.
+    async fn beside(&self, exercise: &Exercise, setting: &Setting) -> Option<Findings> {
+        let (exercise, setting) = (exercise.clone(), setting.clone());
+        let visiting = move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().ok()?;
+            Some(runtime.block_on(visit(&exercise, &start(&exercise, &setting), &setting)))
+        };
+        self.lan.beside(visiting).await.ok().flatten()
     }
+}
+
+/// The untouched start, which is known to be weak.
+fn start(exercise: &Exercise, setting: &Setting) -> Files {
+    setting.variant.fill_all(&exercise.folder("start"))
+}
+
+/// The attack must work on the start state; and where the honest client was not served by the learner's work, it must
+/// be served by the solution, or else it is this machine that does not serve it.
+async fn control(exercise: &Exercise, setting: &Setting, of: &Findings, twin: &Findings) -> Part {
+    if !twin.attack.is_not_yet() {
+        let why = twin.saw.join(" ");
+        return Part::Inconclusive(format!("the attack did not work on the weak twin: {why}"));
+    }
+    if of.honest.is_not_yet() {
+        let solution = setting.variant.fill_all(&exercise.overlaid("solution"));
+        let solution = visit(exercise, &solution, setting).await;
+        if !solution.honest.is_held() {
+            let why = solution.saw.join(" ");
+            return Part::Inconclusive(format!(
+                "the honest client is not served by the solution either: {why}"
+            ));
+        }
+    }
+    Part::Held("the same attack works on the untouched start".to_owned())
 }
 
 /// The learner's variant of the exercise.

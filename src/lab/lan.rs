@@ -24,6 +24,25 @@ impl Lan {
         }
     }
 
+    /// Does this on a thread in a pocket LAN like this one, at the same time as what goes on here.
+    ///
+    /// # Errors
+    /// In words, why there is no other one: this is none, or the system gives no second.
+    pub(crate) async fn beside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        if let Self::Shared(why) = self {
+            return Err(why.clone());
+        }
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // A thread of its own, since it never comes back from there.
+        let thread = std::thread::Builder::new().name("twin".to_owned());
+        let work = move || drop(tell.send(pocket::another().map(|()| job())));
+        thread.spawn(work).map_err(|error| error.to_string())?;
+        told.await.unwrap_or_else(|_| Err("the thread beside ended early".to_owned()))
+    }
+
     pub(crate) fn is_pocket(&self) -> bool {
         *self == Self::Pocket
     }
@@ -95,11 +114,26 @@ mod pocket {
         write("/proc/self/setgroups", "deny".to_owned())?;
         write("/proc/self/uid_map", format!("0 {user} 1"))?;
         write("/proc/self/gid_map", format!("0 {group} 1"))?;
-        furnish().map_err(|error| format!("the network could not be furnished by ip ({error})"))
+        furnish()
+    }
+
+    /// Moves this thread alone into one more network, and whatever it starts from then on.
+    ///
+    /// # Errors
+    /// In words, why this system has no second one.
+    pub(super) fn another() -> Result<(), String> {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|error| format!("the system gives no second network ({error})"))?;
+        furnish()
+    }
+
+    fn furnish() -> Result<(), String> {
+        give_addresses()
+            .map_err(|error| format!("the network could not be furnished by ip ({error})"))
     }
 
     /// Gives the empty network its addresses, in one call of `ip`.
-    fn furnish() -> Result<(), String> {
+    fn give_addresses() -> Result<(), String> {
         let orders = format!(
             "link set lo up\naddr add {HERE}/32 dev lo\naddr add {STRANGER}/32 dev lo\n\
              addr add {HERE_6}/128 dev lo nodad\nroute add unreachable {NOWHERE}/32\n"
@@ -123,8 +157,14 @@ mod pocket {
 #[cfg(not(target_os = "linux"))]
 mod pocket {
     pub(super) fn enter() -> Result<(), String> {
-        Err("only Linux has networks for one program".to_owned())
+        Err(WHY.to_owned())
     }
+
+    pub(super) fn another() -> Result<(), String> {
+        Err(WHY.to_owned())
+    }
+
+    const WHY: &str = "only Linux has networks for one program";
 }
 
 #[cfg(test)]
