@@ -77,35 +77,48 @@ pub(crate) async fn one(
     checker.check(exercise, &files, &learner, &run).await
 }
 
-impl Trial<'_> {
-    /// Tries everything, tells each finding, and says how many rules were broken.
-    ///
-    /// # Errors
-    /// In words, where a try cannot be made at all.
-    pub(crate) async fn run(&self, load: bool, tell: impl Fn(&Finding)) -> Result<usize, String> {
-        let mut broken = 0_usize;
-        let mut told = |held: bool, sentence: String| {
-            broken = broken.saturating_add(usize::from(!held));
-            tell(&Finding { exercise: self.exercise.number.clone(), held, sentence });
-        };
-        for (held, sentence) in self.papers() {
-            told(held, sentence);
+/// Holds exercises to the rules, tells each finding in the order of the trials, and says how many rules were broken.
+///
+/// # Errors
+/// In words, where a try cannot be made at all.
+pub(crate) async fn hold(
+    trials: &[Trial<'_>],
+    load: bool,
+    tell: impl Fn(&Finding),
+) -> Result<usize, String> {
+    let mut broken = 0_usize;
+    let mut told = |trial: &Trial<'_>, held: bool, sentence: String| {
+        broken = broken.saturating_add(usize::from(!held));
+        tell(&Finding { exercise: trial.exercise.number.clone(), held, sentence });
+    };
+    for trial in trials {
+        for (held, sentence) in trial.papers() {
+            told(trial, held, sentence);
         }
-        let busy = load.then(Busy::begin);
-        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
-        // Most of a check is waiting, the more the longer it takes, so that several for a core do not disturb each other.
-        let waits = usize::from(self.exercise.about.seconds.clamp(4, 6));
-        let width = if load { 1 } else { cores.saturating_mul(waits) };
-        let tries = futures_util::stream::iter(self.tries());
-        let mut came = tries.map(|one| async move { (self.make(&one).await, one) }).buffered(width);
-        while let Some((came, one)) = came.next().await {
-            let (held, sentence) = self.judge(&one, &came?);
-            told(held, sentence);
-        }
-        drop(busy);
-        Ok(broken)
     }
+    let busy = load.then(Busy::begin);
+    let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+    let width = if load { 1 } else { cores.saturating_mul(FOR_A_CORE) };
+    let all =
+        trials.iter().flat_map(|trial| trial.tries().into_iter().map(move |one| (trial, one)));
+    let making = all.enumerate().map(|(place, (trial, one))| async move {
+        (place, trial.make(&one).await.map(|came| (trial, trial.judge(&one, &came))))
+    });
+    // One that takes long holds up the telling, but not the others.
+    let mut came = futures_util::stream::iter(making).buffer_unordered(width);
+    let (mut early, mut next) = (BTreeMap::new(), 0_usize);
+    while let Some((place, found)) = came.next().await {
+        early.insert(place, found?);
+        while let Some((trial, (held, sentence))) = early.remove(&next) {
+            told(trial, held, sentence);
+            next = next.saturating_add(1);
+        }
+    }
+    drop(busy);
+    Ok(broken)
+}
 
+impl Trial<'_> {
     /// What can be seen without running anything.
     fn papers(&self) -> Vec<(bool, String)> {
         let exercise = self.exercise;
@@ -198,7 +211,7 @@ impl Trial<'_> {
         (held, format!("{} {verb} with seed {} ({why})", one.folder, one.seed))
     }
 
-    /// The time that one check may take, twin included. Four tries share the machine, or it is kept busy.
+    /// The time that one check may take, twin included. Many tries share the machine, or it is kept busy.
     fn limit(&self) -> u64 {
         u64::from(self.exercise.about.seconds).saturating_mul(4000)
     }
@@ -213,6 +226,8 @@ fn said(came: &Came) -> String {
     format!("{}, {code}: {}; {}", came.outcome, parts.join(", "), came.saw.join(" "))
 }
 
+/// So many tries share a core: most of a check is waiting, for deadlines of the learner's programs above all.
+const FOR_A_CORE: usize = 8;
 /// The two answers that no exercise may let pass.
 const NEITHER: [&str; 2] = ["DENY-ALL", "ALLOW-ALL"];
 

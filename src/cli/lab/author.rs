@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::check::exit;
 use super::{Exit, in_runtime, screen};
-use crate::lab::author::{Finding, Trial, one, template};
+use crate::lab::author::{Finding, Trial, hold, one, template};
 use crate::lab::catalogue::Exercise;
 use crate::lab::check::Checker;
 
@@ -95,11 +95,12 @@ fn test(args: &TestArgs) -> Result<Exit, String> {
             screen::say(format_args!("{sign} {} {}", finding.exercise, finding.sentence));
         }
     };
-    let mut broken = 0_usize;
-    for name in &names {
-        let exercise = named(name)?;
-        let trial = Trial { exercise: &exercise, name, seeds: args.seeds };
-        broken = broken.saturating_add(in_runtime(trial.run(args.load, tell)).flatten()?);
-    }
+    let exercises = names.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;
+    let trials: Vec<_> = names
+        .iter()
+        .zip(&exercises)
+        .map(|(name, exercise)| Trial { exercise, name, seeds: args.seeds })
+        .collect();
+    let broken = in_runtime(hold(&trials, args.load, tell)).flatten()?;
     Ok(if broken == 0 { Exit::Fine } else { Exit::Failed })
 }
