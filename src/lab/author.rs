@@ -98,9 +98,11 @@ pub(crate) async fn hold(
     }
     let busy = load.then(Busy::begin);
     let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
-    let width = if load { 1 } else { cores.saturating_mul(FOR_A_CORE) };
-    let all =
-        trials.iter().flat_map(|trial| trial.tries().into_iter().map(move |one| (trial, one)));
+    let width = cores.saturating_mul(if load { FOR_A_BUSY_CORE } else { FOR_A_CORE });
+    let all = trials.iter().flat_map(|trial| {
+        let tries = if load { trial.verdicts() } else { trial.tries() };
+        tries.into_iter().map(move |one| (trial, one))
+    });
     let making = all.enumerate().map(|(place, (trial, one))| async move {
         (place, trial.make(&one).await.map(|came| (trial, trial.judge(&one, &came))))
     });
@@ -154,6 +156,13 @@ impl Trial<'_> {
             found.push((possible, format!("the truth of {:?} is a choice", prediction.ask)));
         }
         found
+    }
+
+    /// The two verdicts that matter to every learner, whose machine may be busy: the solution and the start.
+    fn verdicts(&self) -> Vec<Try> {
+        let mut tries = self.tries();
+        tries.retain(|one| ["solution", "start"].contains(&one.folder.as_str()));
+        tries
     }
 
     fn tries(&self) -> Vec<Try> {
@@ -228,6 +237,8 @@ fn said(came: &Came) -> String {
 
 /// So many tries share a core: most of a check is waiting, for deadlines of the learner's programs above all.
 const FOR_A_CORE: usize = 8;
+/// So many where the cores are kept busy as well.
+const FOR_A_BUSY_CORE: usize = 2;
 /// The two answers that no exercise may let pass.
 const NEITHER: [&str; 2] = ["DENY-ALL", "ALLOW-ALL"];
 

@@ -41,7 +41,7 @@ struct TestArgs {
     /// How many seeds the solutions and the start are tried with.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     seeds: u32,
-    /// Keep the machine busy meanwhile, with three times as many threads as it has cores.
+    /// Try the solution and the start only, on a machine kept busy by three times as many threads as it has cores.
     #[arg(long)]
     load: bool,
     /// Print the trials as JSON.
